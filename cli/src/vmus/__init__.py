@@ -1,0 +1,1 @@
+"""The command line of vmus: a thin Typer app over `vmusprod`."""

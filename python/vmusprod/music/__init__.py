@@ -1,0 +1,1 @@
+"""Symbolic music: files, grids, keys, chords, tokens, metrics. Imports no torch."""

@@ -1,0 +1,207 @@
+"""A piece's metrical grid: the times of its 16ths and its bars, and the notes put onto it.
+
+The design's grid is 4/4 bars of 16 sixteenths. Where a piece has a bar of another length, the grid keeps whole bars of four
+beats and splices the rest out, so that a downbeat is every sixteenth step in the grid notes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.music.score import TimedNotes
+
+__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "quantize", "regular_grid"]
+
+MAX_DURATION = 64
+BAR = 16
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a piece's sixteenths and bars lie in time.
+
+    Attributes
+    ----------
+    times : float64 (K,)
+        Seconds of successive sixteenths, strictly increasing. The first lies at or before the first onset.
+    kept : intp (M,)
+        Indices into `times` of the sixteenths that make up the 4/4 bars; M is a multiple of 16, and every
+        sixteenth entry is a downbeat.
+    concentration : float
+        |mean exp(2 pi i position)| of the onsets' positions in sixteenths: 1 on the grid, near 0 for noise.
+    """
+
+    times: NDArray[np.float64]
+    kept: NDArray[np.intp]
+    concentration: float = 1.0
+
+    @property
+    def step(self) -> float:
+        """Seconds a sixteenth, the median over the piece."""
+        return float(np.median(np.diff(self.times)))
+
+    @property
+    def phase(self) -> float:
+        """Seconds of the first downbeat of the grid."""
+        return float(self.times[self.kept[0]])
+
+    @property
+    def tempo(self) -> float:
+        """Quarter notes a minute."""
+        return 15.0 / self.step
+
+    @property
+    def beats(self) -> NDArray[np.float64]:
+        """Seconds of the quarter notes of the bars, four a bar: float64 (M / 4,)."""
+        return self.times[self.kept[::4]]
+
+    @property
+    def downbeats(self) -> NDArray[np.float64]:
+        """Seconds of the bars: float64 (M / 16,)."""
+        return self.times[self.kept[::BAR]]
+
+    def position(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sixteenths since `times[0]` (fractional); at the median tempo outside the grid."""
+        index = np.arange(len(self.times), dtype=np.float64)
+        inside = np.interp(seconds, self.times, index)
+        before = np.minimum(seconds - self.times[0], 0.0)
+        after = np.maximum(seconds - self.times[-1], 0.0)
+        result: NDArray[np.float64] = inside + (before + after) / self.step
+        return result
+
+
+def regular_grid(step: float, phase: float, end: float, concentration: float = 1.0) -> Grid:
+    """Whole 4/4 bars at one tempo from the downbeat `phase` to `end` or just past it (seconds)."""
+    bars = max(1, int(np.ceil((end - phase) / (BAR * step) - 1e-9)))
+    index = np.arange(BAR * bars)
+    return Grid(phase + step * index, index, concentration)
+
+
+def grid_from_beats(
+    beats: NDArray[np.float64], is_downbeat: NDArray[np.bool_], first: float, last: float
+) -> Grid:
+    """The grid of known beats (quarter notes): four sixteenths a beat, bars from downbeat to downbeat.
+
+    Beats are continued at the local tempo down to `first` and up to `last` (seconds). Bars of eight or more beats are
+    taken as several; of a bar of five to seven beats the first four are kept, and bars of fewer than four are left out.
+
+    Parameters
+    ----------
+    beats : float64 (B,)
+        Seconds, increasing; at least two.
+    is_downbeat : bool (B,)
+        At least one true.
+
+    Raises
+    ------
+    ValueError
+        Too few beats, no downbeat, or times that do not increase.
+    """
+    beats = np.asarray(beats, dtype=np.float64)
+    downs = np.flatnonzero(is_downbeat)
+    if len(beats) < 2 or len(beats) != len(is_downbeat) or not (np.diff(beats) > 0).all():
+        raise ValueError("beats must be two or more increasing times, each with a downbeat mark")
+    if len(downs) == 0:
+        raise ValueError("no downbeat")
+    head = float(np.median(np.diff(beats[:9])))
+    tail = float(np.median(np.diff(beats[-9:])))
+    # Enough beats before that the first bar starts a whole number of bars before the first downbeat.
+    missing = int(np.ceil(max(0.0, beats[0] - first) / head - 1e-9))
+    before = missing + (-(missing + downs[0])) % 4
+    after = int(np.ceil(max(0.0, last - beats[-1]) / tail)) + 4
+    beats = np.concatenate(
+        [
+            beats[0] - head * np.arange(before, 0, -1),
+            beats,
+            beats[-1] + tail * np.arange(1, after + 1),
+        ]
+    )
+    times = np.interp(np.arange(4 * len(beats) - 3) / 4, np.arange(len(beats)), beats)
+    starts = np.concatenate([np.arange(0, before + downs[0], 4), before + downs, [len(beats) - 1]])
+    kept = []
+    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        whole = (stop - start) // 4 * 4
+        kept.append(np.arange(4 * start, 4 * (start + whole)))
+    return Grid(times, np.concatenate(kept).astype(np.intp))
+
+
+def quantize(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    step: float,
+    phase: float,
+    max_duration: int = MAX_DURATION,
+) -> NDArray[np.int32]:
+    """Grid notes (M, 4) of notes in time: the Rust routine, see `vmusprod._vmus_rs.quantize`."""
+    try:
+        from vmusprod._vmus_rs import quantize as native
+    except ImportError:
+        return _quantize(onset, offset, pitch, velocity, step, phase, max_duration)
+    result: NDArray[np.int32] = native(onset, offset, pitch, velocity, step, phase, max_duration)
+    return result
+
+
+def _quantize(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    step: float,
+    phase: float,
+    max_duration: int,
+) -> NDArray[np.int32]:
+    start = np.floor((onset - phase) / step + 0.5).astype(np.int64)
+    stop = np.floor((offset - phase) / step + 0.5).astype(np.int64)
+    duration = np.minimum(np.maximum(stop - start, 1), max_duration)
+    table = np.column_stack([start, duration, pitch.astype(np.int64), velocity.astype(np.int64)])
+    return _merge(table[start >= 0], max_duration)
+
+
+def _merge(table: NDArray[np.int64], max_duration: int) -> NDArray[np.int32]:
+    """Sorted by (onset, pitch), one note a place: the longest, at the loudest velocity; none overlaps its successor."""
+    if len(table) == 0:
+        return np.zeros((0, 4), np.int32)
+    table = table[np.lexsort((-table[:, 1], table[:, 2], table[:, 0]))]
+    new = np.append(True, (np.diff(table[:, 0]) != 0) | (np.diff(table[:, 2]) != 0))
+    loudest = np.maximum.reduceat(table[:, 3], np.flatnonzero(new))
+    table = table[new]
+    table[:, 3] = loudest
+    order = np.lexsort((table[:, 0], table[:, 2]))
+    onset, pitch = table[order, 0], table[order, 2]
+    gap = np.where(np.diff(pitch) == 0, np.diff(onset), max_duration)
+    table[order[:-1], 1] = np.minimum(table[order[:-1], 1], gap)
+    return np.ascontiguousarray(table, dtype=np.int32)
+
+
+def grid_notes(notes: TimedNotes, grid: Grid) -> NDArray[np.int32]:
+    """The notes in sixteenths of the grid's kept bars: int32 (N, 4), onset 0 is the first kept downbeat.
+
+    Notes that start outside the kept bars are left out; those that sound into a gap are shortened by it.
+    """
+    placed = quantize(
+        grid.position(notes.onset) - grid.kept[0],
+        grid.position(notes.offset) - grid.kept[0],
+        notes.pitch,
+        notes.velocity,
+        1.0,
+        0.0,
+    )
+    index = grid.kept - grid.kept[0]
+    if len(placed) == 0 or index[-1] == len(index) - 1:
+        return placed
+    # Splice: `passed[i]` kept sixteenths lie before sixteenth i.
+    start = placed[:, 0].astype(np.int64)
+    stop = start + placed[:, 1]
+    is_kept = np.zeros(max(int(stop.max()), int(index[-1])) + 2, bool)
+    is_kept[index] = True
+    is_kept[index[-1] + 1 :] = True  # what rings on behind the last bar
+    passed = np.concatenate([[0], np.cumsum(is_kept)])
+    table = placed.astype(np.int64)
+    table[:, 0] = passed[start]
+    table[:, 1] = np.maximum(passed[stop] - passed[start], 1)
+    return _merge(table[is_kept[start]], MAX_DURATION)

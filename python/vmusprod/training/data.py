@@ -1,0 +1,244 @@
+"""From packed songs to batches of the three stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vmusprod.dataset.pack import Pack, PackedSong
+from vmusprod.models.attention import CHUNK, bar_slots
+from vmusprod.models.embeddings import STYLES, Context, tempo_level
+from vmusprod.models.layers import MIN_PADDING, Packed
+from vmusprod.models.stage import DecoderInput, SourceInput
+from vmusprod.music import recall as rc
+from vmusprod.music import tokens as tk
+
+Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One token sequence and the place of each token. `context` columns follow `Context`'s fields."""
+
+    tokens: Array
+    context: dict[str, NDArray[np.float64]]
+    chord: Array
+
+
+@dataclass(frozen=True)
+class Example:
+    """One song for one stage. decoder opens with the start token; target (T, 7) closes with the end."""
+
+    decoder: Stream
+    target: Array
+    hint: Array
+    run: Array
+    aligned: Array
+    source: Stream | None
+
+
+def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | None]:
+    """What a stage writes and what it reads (None for chords)."""
+    if stage == "chord":
+        return song.chord, None
+    if stage == "melody":
+        return song.melody, song.chord
+    chords = tk.decode_chords(song.chord, song.bars)
+    return song.accompaniment, tk.encode(
+        song.bars, chords=chords, notes=tk.decode_notes(song.melody)
+    )
+
+
+def make_example(stage: str, song: PackedSong) -> Example:
+    """The arrays of one song; index conventions as in `DecoderInput`."""
+    written, read = stage_streams(stage, song)
+    start = np.zeros((1, 7), np.int16)
+    recall = rc.recall(written, read)
+    hint = np.where(recall.hint >= 0, recall.hint + 1, -1)
+    none = np.full((1, rc.SLOTS), -1)
+    aligned = np.full((len(written) + 1, 2), -1)
+    if read is not None:
+        aligned = align(np.r_[-1, tk.stream_keys(written)], tk.stream_keys(read))
+    return Example(
+        decoder=_stream(np.concatenate([start, written]), song, stage),
+        target=np.concatenate([written, start]).astype(np.int64),
+        hint=np.concatenate([none, hint]).astype(np.int64),
+        run=np.concatenate([np.zeros((1, rc.SLOTS)), recall.run]).astype(np.int64),
+        aligned=aligned.astype(np.int64),
+        source=None if read is None else _stream(read, song, stage),
+    )
+
+
+def align(decoder_keys: NDArray[np.int64], source_keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(T, 2): source tokens last at or before, and next after, each decoder token's place."""
+    after = np.searchsorted(source_keys, decoder_keys, side="right")
+    return np.stack([after - 1, np.where(after < len(source_keys), after, -1)], 1)
+
+
+def _stream(tokens: tk.Tokens, song: PackedSong, stage: str) -> Stream:
+    bar, step = tk.places(tokens)
+    chords = tk.decode_chords(song.chord, song.bars)
+    root, quality = tk.chord_attributes(chords)
+    beat = np.minimum(bar * tk.BEATS_PER_BAR + step // tk.STEPS_PER_BEAT, len(chords) - 1)
+    context = {
+        "bar": bar,
+        "step": step,
+        "timing": np.floor(100.0 * (bar + step / tk.STEPS_PER_BAR) / song.bars),
+        "tempo": np.full(len(bar), tempo_level(song.tempo)),
+        "mode": np.full(len(bar), 1 + song.mode),
+        "style": np.full(len(bar), STYLES.index(song.source) if song.source in STYLES else 0),
+        "density": song.density[stage][bar],
+        "loudness": song.loudness[stage][bar],
+    }
+    return Stream(
+        tokens.astype(np.int64),
+        {k: v.astype(np.float64) for k, v in context.items()},
+        np.stack([root[beat], quality[beat]], 1).astype(np.int64),
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed songs. target: (N, 7) of the real tokens, rows: (N,) their places in the packed decoder."""
+
+    decoder: DecoderInput
+    source: SourceInput | None
+    target: Tensor
+    rows: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return _move(self, device)  # type: ignore[no-any-return]
+
+
+def _move(value: object, device: torch.device) -> object:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_move(v, device) for v in value))
+    if hasattr(value, "__dataclass_fields__"):
+        moved = {f.name: _move(getattr(value, f.name), device) for f in fields(value)}  # type: ignore[arg-type]
+        return type(value)(**moved)
+    return value
+
+
+def collate(
+    examples: list[Example], rng: np.random.Generator | None = None
+) -> Batch:
+    """Packs songs end to end. With `rng` (training) controls are dropped song by song, so that the model
+    also works where they are unknown; without it (evaluation) density, loudness and style are unknown."""
+    keep = [_kept_controls(rng) for _ in examples]
+    decoder, offsets = _pack([e.decoder for e in examples], keep)
+    source_offsets = np.zeros(len(examples), np.int64)
+    source = None
+    if examples[0].source is not None:
+        packed, source_offsets = _pack([e.source for e in examples if e.source], keep)
+        tokens, chord, context, layout = packed
+        source = SourceInput(tokens, chord, context, layout)
+    tokens, _, context, layout = decoder
+
+    def spread(name: str, offset: Array, width: int, empty: int) -> Tensor:
+        out = np.full((len(tokens), width), empty, np.int64)
+        for e, o, place in zip(examples, offset, offsets, strict=True):
+            value = getattr(e, name)
+            moved = np.where(value >= 0, value + o, -1) if empty < 0 else value
+            out[place : place + len(value)] = moved
+        return torch.from_numpy(out)
+
+    rows = [o + np.arange(len(e.target)) for e, o in zip(examples, offsets, strict=True)]
+    return Batch(
+        DecoderInput(
+            tokens, context, layout,
+            spread("hint", offsets, rc.SLOTS, -1),
+            spread("run", offsets, rc.SLOTS, 0),
+            spread("aligned", source_offsets, 2, -1) if source is not None else None,
+        ),
+        source,
+        torch.from_numpy(np.concatenate([e.target for e in examples])),
+        torch.from_numpy(np.concatenate(rows)),
+    )  # fmt: skip
+
+
+def _kept_controls(rng: np.random.Generator | None) -> dict[str, bool]:
+    if rng is None:
+        return {"density": False, "loudness": False, "style": False}
+    return {
+        "density": rng.random() < 0.5,
+        "loudness": rng.random() < 0.5,
+        "style": rng.random() < 0.7,
+        "mode": rng.random() < 0.9,
+    }
+
+
+def _pack(
+    streams: list[Stream], keep: list[dict[str, bool]]
+) -> tuple[tuple[Tensor, Tensor, Context, Packed], Array]:
+    lengths = [-(-(len(s.tokens) + MIN_PADDING) // CHUNK) * CHUNK for s in streams]
+    offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+    total = sum(lengths)
+    tokens = np.zeros((total, 7), np.int64)
+    chord = np.zeros((total, 2), np.int64)
+    valid = np.zeros(total, np.float32)
+    bars = np.zeros(total, np.int64)
+    context = {f.name: np.zeros(total) for f in fields(Context)}
+    first_bar = 1
+    for s, o, length, kept in zip(streams, offsets, lengths, keep, strict=True):
+        n = len(s.tokens)
+        here = slice(o, o + n)
+        tokens[here], chord[here], valid[here] = s.tokens, s.chord, 1
+        for name, values in s.context.items():
+            if kept.get(name, True):
+                context[name][here] = values
+        count = int(s.context["bar"][-1]) + 1
+        bars[here] = first_bar + s.context["bar"]
+        bars[o + n : o + length] = first_bar + np.arange(length - n) % count
+        first_bar += count + 2
+    return (
+        torch.from_numpy(tokens),
+        torch.from_numpy(chord),
+        Context(**{
+            k: torch.from_numpy(v.astype(np.int64)) for k, v in context.items()
+        }),
+        Packed(lengths, torch.from_numpy(valid), bar_slots(torch.from_numpy(bars), first_bar)),
+    ), offsets  # fmt: skip
+
+
+class StageData:
+    """The songs of a pack as examples of one stage; made once, kept in memory."""
+
+    def __init__(self, pack: Pack, stage: str, split: str) -> None:
+        self.stage = stage
+        self.examples = [make_example(stage, song) for song in pack.songs(split)]
+        self.tokens = sum(len(e.target) for e in self.examples)
+
+    def epoch(self, batch_tokens: int, seed: int) -> list[list[int]]:
+        """Shuffled song indices, filled up to about `batch_tokens` decoder tokens a batch."""
+        order = np.random.default_rng(seed).permutation(len(self.examples))
+        batches: list[list[int]] = [[]]
+        held = 0
+        for i in order:
+            size = len(self.examples[i].target)
+            if batches[-1] and held + size > batch_tokens:
+                batches.append([])
+                held = 0
+            batches[-1].append(int(i))
+            held += size
+        return batches
+
+    def evaluation(self, batch_tokens: int) -> Iterator[Batch]:
+        """Every song once, controls unknown."""
+        held: list[Example] = []
+        for e in self.examples:
+            if held and sum(len(h.target) for h in held) + len(e.target) > batch_tokens:
+                yield collate(held)
+                held = []
+            held.append(e)
+        if held:
+            yield collate(held)
+
+

@@ -1,0 +1,32 @@
+//! The `PyO3` layer: numpy arrays in, numpy arrays out, the GIL released in between.
+
+mod convert;
+mod functions;
+
+use pyo3::prelude::*;
+
+use crate::Error;
+
+impl From<Error> for PyErr {
+    /// The one map from the crate's errors to Python's exceptions; exhaustive on purpose.
+    fn from(error: Error) -> Self {
+        use pyo3::exceptions::{PyTypeError, PyValueError};
+        let text = error.to_string();
+        match error {
+            Error::Type { .. } => PyTypeError::new_err(text),
+            Error::LengthMismatch { .. }
+            | Error::Shape { .. }
+            | Error::ShapeMismatch { .. }
+            | Error::Value { .. } => PyValueError::new_err(text),
+        }
+    }
+}
+
+/// The Rust core of vmusprod; `_vmus_rs.pyi` has its types.
+#[pymodule]
+mod _vmus_rs {
+    #[pymodule_export]
+    use super::functions::{
+        bar_ranges, color_histogram, quantize, recognize_chords, rgb_difference, skyline,
+    };
+}
