@@ -73,7 +73,7 @@ class Curve:
 
 
 def read_sound(path: Path, rate: int, stream: int = 0, start: float = 0.0) -> Iterator[Block]:
-    """Yield the sound of a media file as stereo at `rate`, from the moment `start` (s) on.
+    """Yield the sound of a media file as stereo at `rate`, from `start` (s) on, 1/4 s a block.
 
     Sound whose timestamps begin later is preceded by silence, gaps are filled with it. `stream`
     counts audio streams. What cannot be decoded is left out. Raises InputError: missing or
@@ -86,13 +86,13 @@ def read_sound(path: Path, rate: int, stream: int = 0, start: float = 0.0) -> It
         if stream >= len(container.streams.audio):
             raise InputError(path, "no sound in it")
         frames = _sound_frames(container, container.streams.audio[stream])
-        yield from _aligned(frames, rate, start)
+        yield from _evenly(_aligned(frames, rate, start), rate // 4)
 
 
 def measure(blocks: Iterable[Block], rate: int) -> Level:
     """Measure loudness, true peaks and energy of a whole piece."""
     meter = _Meter(rate)
-    for block in blocks:
+    for block in _evenly(blocks, rate // 4):
         meter.add(block)
     return meter.finish()
 
@@ -269,6 +269,22 @@ def _sound_frames(container: InputContainer, stream: AudioStream) -> Iterator[av
 def _blocks(resampler: av.AudioResampler, frame: av.AudioFrame | None) -> list[Block]:
     parts = resampler.resample(frame)
     return [part.to_ndarray().astype(np.float32, copy=False).reshape(-1, 2) for part in parts]
+
+
+def _evenly(blocks: Iterable[Block], size: int) -> Iterator[Block]:
+    """Yield the same sound in blocks of `size` samples, the last one shorter."""
+    held: list[Block] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += len(block)
+        if count >= size:
+            joined = np.concatenate(held)
+            whole = count // size * size
+            yield from np.split(joined[:whole], whole // size)
+            held, count = [joined[whole:]], count - whole
+    if count:
+        yield np.concatenate(held)
 
 
 def _silence(samples: int) -> Iterator[Block]:

@@ -1,6 +1,7 @@
 """SymMV: piano covers of music videos, put on their own grid.
 
-The published files run on a nominal 120 bpm; tempo, beats and bars are found from the notes (`music.beats`). `SymMV.csv`
+The published files run on a nominal 120 bpm; tempo, beats and bars are found from the notes (`music.beats`), and of a
+song with stretches of different tempi the main one is taken. `SymMV.csv`
 holds the key of each song.
 """
 
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from vmusprod.dataset.songs import Song, trim_bars
 from vmusprod.errors import InputError
-from vmusprod.music.beats import fit_grid
+from vmusprod.music.beats import fit_stretches, main_stretch
 from vmusprod.music.grid import grid_notes
 from vmusprod.music.key import Key, parse_key
 from vmusprod.music.score import read_midi
@@ -67,11 +68,14 @@ def _song(path: Path, keys: dict[str, Key], min_fit: float) -> Song | str:
     key = keys.get(path.stem)
     if key is None:
         return "no key in SymMV.csv"
-    timed = read_midi(path)
-    grid = fit_grid(timed)
-    if grid is None:
+    stretches = fit_stretches(read_midi(path))
+    if not stretches:
         return "too few notes for a grid"
+    stretch = main_stretch(stretches)
+    grid = stretch.grid
     if grid.concentration < min_fit:
-        return f"no steady tempo (concentration {grid.concentration:.2f})"
-    notes, _ = trim_bars(grid_notes(timed, grid))
+        return f"no steady pulse (concentration {grid.concentration:.2f})"
+    if grid.beats_a_bar != 4:
+        return "not in 4/4"
+    notes, _ = trim_bars(grid_notes(stretch.notes, grid))
     return Song(path.stem, "symmv", notes, None, key, None, grid.tempo, grid.concentration)

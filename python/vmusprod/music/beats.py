@@ -1,100 +1,166 @@
 """Tempo, beats and bars of notes in time.
 
-No published SymMV file has beats: its clock is seconds. Here the sixteenth is the period at which the onsets' phases gather (a
-periodogram), and the bar is where a linear score of what the notes do puts its downbeats (`metre`).
+No published SymMV file has beats: its clock is seconds, and most pianists drift. Three steps find them: the pulse
+that the onsets follow (`pulse`), how many pulses make a beat (here), and which beats begin a bar (`metre`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod.music.grid import Grid, regular_grid
-from vmusprod.music.metre import CONTEXT, FEATURES, context, metre_features
-from vmusprod.music.metre_weights import WEIGHTS
+from vmusprod.music.grid import Grid, join_grids
+from vmusprod.music.metre import bar_starts, downbeat_score, fold, metre_features
+from vmusprod.music.metre_weights import LEVEL_WEIGHTS
+from vmusprod.music.pulse import Pulse, concentration, track_pulse
 from vmusprod.music.score import TimedNotes
 
-__all__ = ["concentration", "fit_grid", "periodogram"]
+__all__ = ["Reading", "Stretch", "fit_grid", "fit_stretches", "main_stretch", "readings"]
 
-MIN_PULSE, MAX_PULSE = 2.0, 12.5  # Hz
-MIN_TEMPO, MAX_TEMPO = 48.0, 160.0
-_PRIOR_TEMPO, _PRIOR_WEIGHT = 88.0, 0.15
-_BIN_RATE = 200.0
+Array = NDArray[np.float64]
 
+LEVEL_FEATURES = (
+    "tempo", "tempo_squared", "ternary", "beat", "half_bar", "bar",
+    "on_sixteenths", "on_eighths", "on_beats", "density", "density_squared",
+)  # fmt: skip
 
-def concentration(position: NDArray[np.float64]) -> float:
-    """|mean exp(2 pi i position)| of positions in pulses: 1 when all lie on the pulse, about 0 for noise."""
-    return float(np.abs(np.exp(2j * np.pi * position).mean())) if len(position) else 0.0
-
-
-def periodogram(onset: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Frequencies (2-12.5 Hz) and the concentration of the onsets at each, both float64 (F,)."""
-    counts = np.bincount(((onset - onset.min()) * _BIN_RATE).astype(np.int64))
-    weights = np.sqrt(counts)  # a chord counts more than a note, but not by as many
-    size = 1 << int(np.ceil(np.log2(4 * len(weights))))
-    spectrum = np.abs(np.fft.rfft(weights, size)) / weights.sum()
-    frequency = np.arange(len(spectrum)) * _BIN_RATE / size
-    inside = (frequency >= MIN_PULSE) & (frequency <= MAX_PULSE)
-    return frequency[inside], spectrum[inside]
+_PULSES_A_BEAT = (1, 2, 3, 4, 6, 8, 12)
+_MIN_TEMPO, _MAX_TEMPO = 40.0, 180.0
+_USUAL_TEMPO = 80.0
 
 
-def _refine(onset: NDArray[np.float64], frequency: float) -> tuple[float, float]:
-    """The best frequency near a peak and the phase (pulses) of time 0 there."""
-    span = max(float(onset.max() - onset.min()), 1.0)
-    width = 0.5 / span
-    for _ in range(4):
-        trial = frequency + np.linspace(-width, width, 21)
-        value = np.abs(np.exp(2j * np.pi * trial[:, None] * onset).sum(axis=1))
-        frequency = float(trial[int(np.argmax(value))])
-        width /= 8
-    angle = float(np.angle(np.exp(2j * np.pi * frequency * onset).mean())) / (2 * np.pi)
-    return frequency, angle
+@dataclass(frozen=True)
+class Reading:
+    """A pulse read as `pulses` a beat: sixteenth k lies at pulse (k + `shift`) * `pulses` / 4.
+
+    `position`: float64 (N,) of the onsets in sixteenths; `score`: downbeat score of each sixteenth; `beat`: which of the first
+    four sixteenths is a beat.
+    """
+
+    pulses: int
+    shift: float
+    tempo: float
+    position: Array
+    score: Array
+    beat: int
+
+    @property
+    def beats_a_bar(self) -> int:
+        """Three where downbeats come every three beats (3/4, 6/8), else four."""
+        return 3 if fold(self.score, 12).max() > fold(self.score, 16).max() else 4
+
+    def features(self) -> Array:
+        """What tells the right reading from others, as LEVEL_FEATURES: float64 (11,)."""
+        lean = float(np.log2(self.tempo / _USUAL_TEMPO))
+        beats = self.score[self.beat :: 4]
+        events = 1 + int((np.diff(self.position) > 0.2).sum())
+        density = float(np.log(events / max(np.ptp(self.position), 1.0)))
+        return np.array(
+            [
+                lean,
+                lean**2,
+                float(self.pulses % 3 == 0),
+                fold(self.score, 4).max(),
+                fold(self.score, 8).max(),
+                beats[bar_starts(beats, 4)].mean(),
+                concentration(self.position),
+                concentration(self.position / 2),
+                concentration(self.position / 4),
+                density,
+                density**2,
+            ]
+        )
 
 
-def _steps(frequency: float) -> Iterator[float]:
-    """Lengths of a sixteenth that a pulse allows: the pulse as 32nd, 16th, 8th or quarter, at a playable tempo."""
-    for sixteenths in (0.5, 1.0, 2.0, 4.0):
-        step = 1 / (frequency * sixteenths)
-        if MIN_TEMPO <= 15 / step <= MAX_TEMPO:
-            yield step
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a piece with a tempo of its own, constant or drifting: the notes that start in it, and their grid."""
 
-
-def _bar_phase(notes: TimedNotes, step: float, phase: float) -> tuple[float, int]:
-    """Score of a sixteenth grid and which of its first sixteen sixteenths is the downbeat."""
-    position = (notes.onset - phase) / step
-    end = (notes.offset - phase) / step
-    length = int(np.ceil(position.max())) + 1
-    features = metre_features(position, end, notes.pitch, notes.velocity, length)
-    score = context(features) @ np.asarray(WEIGHTS).reshape(len(FEATURES) * (2 * CONTEXT + 1))
-    score = np.pad(score, (0, -length % 16))
-    fold = score.reshape(-1, 16).mean(axis=0)
-    down = int(np.argmax(fold))
-    return float(fold[down] - fold.mean()), down
+    notes: TimedNotes
+    grid: Grid
 
 
 def fit_grid(notes: TimedNotes) -> Grid | None:
-    """The grid of one constant tempo that fits the notes best; None for fewer than 16 notes or 4 seconds.
+    """The grid of a whole piece, its stretches joined; None for too few notes to tell (under 16, or 6 seconds).
 
-    `Grid.concentration` says how well: under 0.6 the piece has no constant tempo, and the grid means little.
+    `Grid.concentration` says how well the onsets follow it: noise reaches 0.3, and below 0.6 the grid means little.
     """
-    onset = notes.onset
-    if len(onset) < 16 or onset[-1] - onset[0] < 4.0:
-        return None
-    frequencies, strength = periodogram(onset)
-    frequency, angle = _refine(onset, float(frequencies[int(np.argmax(strength))]))
-    best: tuple[float, float, float] | None = None
-    for step in _steps(frequency):
-        start = angle / frequency  # a time on the pulse
-        start -= np.ceil((start - onset[0]) / step + 0.5) * step
-        score, down = _bar_phase(notes, step, start)
-        score -= _PRIOR_WEIGHT * float(np.log2(15 / step / _PRIOR_TEMPO)) ** 2
-        if best is None or score > best[0]:
-            best = score, step, start + down * step
-    if best is None:
-        return None
-    _, step, downbeat = best
-    downbeat -= np.ceil((downbeat - onset[0]) / (16 * step) - 0.5 / 16) * 16 * step
-    fit = concentration((onset - downbeat) / step)
-    return regular_grid(step, downbeat, float(notes.offset.max()), fit)
+    stretches = fit_stretches(notes)
+    return join_grids([stretch.grid for stretch in stretches]) if stretches else None
+
+
+def fit_stretches(notes: TimedNotes) -> list[Stretch]:
+    """The stretches of a piece in order: most have one, tutorials a second and slower one."""
+    result = []
+    for pulse in track_pulse(notes.onset):
+        inside = (notes.onset >= pulse.start - 0.1) & (notes.onset <= pulse.end + 0.1)
+        own = notes.select(inside)
+        options = readings(own, pulse)
+        if options:
+            result.append(Stretch(own, _grid(pulse, choose(options))))
+    return result
+
+
+def main_stretch(stretches: Sequence[Stretch]) -> Stretch:
+    """The one with most notes on its grid; of two with about as many the first (a tutorial plays a piece twice)."""
+    weight = [len(stretch.notes) * stretch.grid.concentration for stretch in stretches]
+    return next(s for s, value in zip(stretches, weight, strict=True) if value >= 0.6 * max(weight))
+
+
+def readings(notes: TimedNotes, pulse: Pulse, weights: Array | None = None) -> list[Reading]:
+    """All readings of the pulse at 40 to 180 beats a minute. `weights`: of the downbeat score, if not the fitted."""
+    start, stop = pulse.position(notes.onset), pulse.position(notes.offset)
+    rate = float(np.ptp(pulse.count) / np.ptp(pulse.times))
+    return [
+        _reading(notes, start, stop, pulses, 60 * rate / pulses, weights)
+        for pulses in _PULSES_A_BEAT
+        if _MIN_TEMPO <= 60 * rate / pulses <= _MAX_TEMPO
+    ]
+
+
+def _reading(
+    notes: TimedNotes, start: Array, stop: Array, pulses: int, tempo: float, weights: Array | None
+) -> Reading:
+    """The reading whose beats score best, of those that begin sixteenths at this or that pulse."""
+    # Where pulses are finer than sixteenths, or thirds of a beat, the sixteenths may lie on any of several.
+    shifts = 3 if pulses % 3 == 0 else max(1, pulses // 4)
+    options = []
+    for k in range(shifts):
+        position = 4 * (start + k) / pulses
+        first = float(np.floor(position[0])) - 4
+        position -= first
+        length = int(np.ceil(position[-1])) + 6
+        end = 4 * (stop + k) / pulses - first
+        features = metre_features(position, end, notes.pitch, length)
+        score = downbeat_score(features, weights)
+        beat = int(np.argmax(fold(score, 4)))
+        options.append(Reading(pulses, first - 4 * k / pulses, tempo, position, score, beat))
+    return max(options, key=lambda option: float(fold(option.score, 4).max()))
+
+
+def choose(options: Sequence[Reading]) -> Reading:
+    """The likeliest reading, by weights fitted to POP909's tempi (`vmusprod.dataset.metre_fit`)."""
+    return max(options, key=lambda option: float(option.features() @ np.asarray(LEVEL_WEIGHTS)))
+
+
+def _grid(pulse: Pulse, reading: Reading) -> Grid:
+    """Whole bars around all notes of a stretch."""
+    size = reading.beats_a_bar
+    starts = bar_starts(reading.score[reading.beat :: 4], size)
+    last = int(np.ceil(reading.position.max())) + 1
+    # Regular bars before the first downbeat (the notes begin at sixteenth 4) and behind the last.
+    head = np.arange(starts[0] % size - size, starts[0], size)
+    tail = np.arange(starts[-1] + size, last // 4 + 2 * size, size)
+    bars = 4 * np.concatenate([head, starts, tail]) + reading.beat
+    first = int(np.searchsorted(bars, reading.position.min() + 0.5, side="right")) - 1
+    bars = bars[max(first, 0) : int(np.searchsorted(bars, last)) + 1]
+    index = np.arange(bars[0], bars[-1] + 1)
+    times = pulse.seconds((index + reading.shift) * reading.pulses / 4)
+    bar = 4 * size
+    kept = [np.arange(a, a + (b - a) // bar * bar) for a, b in pairwise(bars.tolist())]
+    fit = min(pulse.fit, concentration(reading.position))
+    return Grid(times, (np.concatenate(kept) - bars[0]).astype(np.intp), fit, size)

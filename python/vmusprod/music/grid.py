@@ -6,6 +6,7 @@ beats and splices the rest out, so that a downbeat is every sixteenth step in th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmusprod.music.score import TimedNotes
 
-__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "quantize", "regular_grid"]
+__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "join_grids", "quantize", "regular_grid"]
 
 MAX_DURATION = 64
 BAR = 16
@@ -28,15 +29,19 @@ class Grid:
     times : float64 (K,)
         Seconds of successive sixteenths, strictly increasing. The first lies at or before the first onset.
     kept : intp (M,)
-        Indices into `times` of the sixteenths that make up the 4/4 bars; M is a multiple of 16, and every
-        sixteenth entry is a downbeat.
+        Indices into `times` of the sixteenths that make up whole bars; M is a multiple of the bar (16 in 4/4), and
+        every 16th entry is a downbeat.
     concentration : float
-        |mean exp(2 pi i position)| of the onsets' positions in sixteenths: 1 on the grid, near 0 for noise.
+        How closely the onsets follow the grid: 1 on it, near 0 for noise (|mean exp(2 pi i position)| and, where
+        the tempo drifts, the mean cosine against what the neighbours predict, whichever is less).
+    beats_a_bar : int
+        4, or 3 for 3/4 and 6/8.
     """
 
     times: NDArray[np.float64]
     kept: NDArray[np.intp]
     concentration: float = 1.0
+    beats_a_bar: int = 4
 
     @property
     def step(self) -> float:
@@ -55,13 +60,13 @@ class Grid:
 
     @property
     def beats(self) -> NDArray[np.float64]:
-        """Seconds of the quarter notes of the bars, four a bar: float64 (M / 4,)."""
+        """Seconds of the quarter notes of the bars: float64 (M / 4,)."""
         return self.times[self.kept[::4]]
 
     @property
     def downbeats(self) -> NDArray[np.float64]:
-        """Seconds of the bars: float64 (M / 16,)."""
-        return self.times[self.kept[::BAR]]
+        """Seconds at which the bars begin: float64 (bars,)."""
+        return self.times[self.kept[:: 4 * self.beats_a_bar]]
 
     def position(self, seconds: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sixteenths since `times[0]` (fractional); at the median tempo outside the grid."""
@@ -126,6 +131,29 @@ def grid_from_beats(
         whole = (stop - start) // 4 * 4
         kept.append(np.arange(4 * start, 4 * (start + whole)))
     return Grid(times, np.concatenate(kept).astype(np.intp))
+
+
+def join_grids(grids: Sequence[Grid]) -> Grid:
+    """One grid of several that follow each other in time; bars of one that reach into the next are left out.
+
+    `concentration` is the mean by length, `beats_a_bar` the longest's; parts in another metre keep no bars. `grids`: at least one.
+    """
+    size = [len(grid.kept) for grid in grids]
+    metre = grids[int(np.argmax(size))].beats_a_bar
+    bar = 4 * metre
+    times: list[NDArray[np.float64]] = []
+    kept: list[NDArray[np.intp]] = []
+    count = 0
+    for k, grid in enumerate(grids):
+        limit = grids[k + 1].times[0] - grid.step / 2 if k + 1 < len(grids) else np.inf
+        inside = int(np.searchsorted(grid.times, limit))
+        times.append(grid.times[:inside])
+        if grid.beats_a_bar == metre:
+            bars = grid.kept.reshape(-1, bar)
+            kept.append(bars[bars[:, -1] < inside].ravel() + count)
+        count += inside
+    fit = float(np.average([grid.concentration for grid in grids], weights=size))
+    return Grid(np.concatenate(times), np.concatenate(kept), fit, metre)
 
 
 def quantize(

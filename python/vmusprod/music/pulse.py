@@ -56,18 +56,21 @@ class Pulse:
 
     def position(self, seconds: Array) -> Array:
         """Pulses at times, continued linearly outside the curve."""
-        inside = np.interp(seconds, self.times, self.count)
-        first = (self.count[1] - self.count[0]) / (self.times[1] - self.times[0])
-        last = (self.count[-1] - self.count[-2]) / (self.times[-1] - self.times[-2])
-        before = np.minimum(seconds - self.times[0], 0.0) * first
-        after = np.maximum(seconds - self.times[-1], 0.0) * last
-        result: Array = inside + before + after
-        return result
+        return _continued(seconds, self.times, self.count)
 
     def seconds(self, position: Array) -> Array:
-        """The inverse of `position` (inside the curve)."""
-        result: Array = np.interp(position, self.count, self.times)
-        return result
+        """Times of pulses: the inverse of `position`."""
+        return _continued(position, self.count, self.times)
+
+
+def _continued(x: Array, knots: Array, values: Array) -> Array:
+    """Linear interpolation, and extrapolation by the outermost pieces."""
+    first = (values[1] - values[0]) / (knots[1] - knots[0])
+    last = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
+    before = np.minimum(x - knots[0], 0.0) * first
+    after = np.maximum(x - knots[-1], 0.0) * last
+    result: Array = np.interp(x, knots, values) + before + after
+    return result
 
 
 def concentration(position: Array, weight: Array | None = None) -> float:

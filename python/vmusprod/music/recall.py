@@ -22,8 +22,8 @@ MAX_LAG = 64
 """The free slot looks back this many bars at most."""
 RUN_LEVELS = 8
 _MIN_LIKENESS = 0.5
-_COMPARED = [tk.TYPE, tk.BARBEAT, tk.PITCH, tk.ROOT, tk.QUALITY]
-_BINS = 4096
+COMPARED = [tk.TYPE, tk.BARBEAT, tk.PITCH, tk.ROOT, tk.QUALITY]
+BINS = 4096
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def recall(tokens: tk.Tokens, source: tk.Tokens | None = None) -> Recall:
         found = np.searchsorted(keys, keys - lag * tk.KEY_BAR, side="right")
         hint[known, slot] = found[known]
         before = hint[:-1, slot]
-        same = (tokens[np.maximum(before, 0)][:, _COMPARED] == tokens[1:, _COMPARED]).all(1)
+        same = (tokens[np.maximum(before, 0)][:, COMPARED] == tokens[1:, COMPARED]).all(1)
         hit[1:, slot] = same & (before >= 0)
     return Recall(hint, _run_levels(hit))
 
@@ -61,8 +61,8 @@ def recall(tokens: tk.Tokens, source: tk.Tokens | None = None) -> Recall:
 def free_lags(tokens: tk.Tokens, bars: int, source: tk.Tokens | None) -> NDArray[np.int64]:
     """For each bar the lag of the likest past, 0 where nothing is alike. Looks at earlier bars only
     (and at the source of the bar itself), so it can be computed while a piece is being written."""
-    own = _likeness(tokens, bars)
-    given = _likeness(source, bars) if source is not None else None
+    own = likeness(bar_marks(tokens, bars))
+    given = likeness(bar_marks(source, bars)) if source is not None else None
     lags = np.zeros(bars, np.int64)
     for b in range(1, bars):
         lags[b] = likest_lag(own, given, b)
@@ -85,8 +85,8 @@ def likest_lag(own: NDArray[np.float32], given: NDArray[np.float32] | None, bar:
     return int(lag[best]) if score[best] >= _MIN_LIKENESS * full else 0
 
 
-def _likeness(tokens: tk.Tokens, bars: int) -> NDArray[np.float32]:
-    marks = bar_marks(tokens, bars)
+def likeness(marks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(bars, bars): share of marks that two bars have in common, 0..1."""
     shared = marks @ marks.T
     size = np.diag(shared)
     return np.asarray(shared / np.maximum(np.maximum(size[:, None], size[None, :]), 1), np.float32)
@@ -95,14 +95,17 @@ def _likeness(tokens: tk.Tokens, bars: int) -> NDArray[np.float32]:
 def bar_marks(tokens: tk.Tokens, bars: int) -> NDArray[np.float32]:
     """(bars, 4096) binary: the notes, chords and places of each bar, hashed."""
     bar, step = tk.places(tokens)
-    content = tokens[:, tk.PITCH].astype(np.int64) + 131 * (
-        tokens[:, tk.ROOT].astype(np.int64) * 12 + tokens[:, tk.QUALITY]
-    )
-    hashed = (content * 16 + step) * 2654435761 % (1 << 32) >> 20
-    marks = np.zeros((bars, _BINS), np.float32)
+    marks = np.zeros((bars, BINS), np.float32)
     kept = tokens[:, tk.BARBEAT] != 1
-    marks[bar[kept], hashed[kept]] = 1
+    marks[bar[kept], mark(tokens[kept].T, step[kept])] = 1
     return marks
+
+
+def mark(token: NDArray[np.integer], step: NDArray[np.integer] | int) -> NDArray[np.int64]:
+    """The hash of a token (7,) or of tokens as columns (7, N) and their 16th in the bar."""
+    chord = token[tk.ROOT].astype(np.int64) * 12 + token[tk.QUALITY]
+    content = token[tk.PITCH].astype(np.int64) + 131 * chord
+    return np.asarray((content * 16 + step) * 2654435761 % (1 << 32) >> 20)
 
 
 def run_level(run: int) -> int:

@@ -169,6 +169,19 @@ def stream_keys(tokens: Tokens) -> NDArray[np.int64]:
     return keys
 
 
+def token_key(token: NDArray[np.integer], bar: int, step: int) -> int:
+    """`stream_keys` of one token that stands at (bar, step)."""
+    if token[BARBEAT] == 1:
+        return bar * KEY_BAR
+    kind = token[TYPE]
+    within = 0
+    if kind == NOTE:
+        within = 1 + int(token[PITCH])
+    elif kind == CHORD:
+        within = -1 if step == 0 else 1
+    return bar * KEY_BAR + 2 + step * _KEY_STEP + within
+
+
 def decode_notes(tokens: Tokens) -> Notes:
     """Grid notes (N, 4) of a stream; the inverse of `encode(notes=...)`."""
     bar, step = places(tokens)

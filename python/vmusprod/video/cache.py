@@ -66,8 +66,6 @@ def _cached(source: Path, progress: Callable[[float], None] | None) -> VideoFeat
 def _digest(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(
-                file, lambda: hashlib.blake2b(digest_size=20)
-            ).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
     except OSError as error:
         raise InputError(path, error) from error

@@ -1,0 +1,129 @@
+"""What all commands share: lines on stderr, results on stdout, progress, and how errors end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import typer
+
+__all__ = ["Console", "prepare_streams", "report_errors", "result", "say", "set_debug"]
+
+INTERRUPTED = 130
+FAILED = 1
+WRONG_USAGE = 2
+
+_debug = False
+
+
+def set_debug(on: bool) -> None:
+    """Choose whether unexpected errors keep their traceback."""
+    global _debug
+    _debug = on
+
+
+def debugging() -> bool:
+    """Whether unexpected errors keep their traceback."""
+    return _debug
+
+
+def prepare_streams() -> None:
+    """Let file names of any bytes through, and have SIGTERM clean up as Ctrl-C does."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else None)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def say(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def result(line: str) -> None:
+    """Print a line on stdout, at once: a script may wait for it."""
+    print(line, flush=True)
+
+
+@contextmanager
+def report_errors() -> Iterator[None]:
+    """End a command with one line and the right exit code, whatever goes wrong within."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except KeyboardInterrupt:
+        say("vmus: interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read stdout has gone; closing it at exit must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(FAILED) from None
+    except Exception as error:
+        from vmusprod.errors import VmusError
+        from vmusprod.jobs import OptionError
+
+        if _debug:
+            raise
+        if isinstance(error, OptionError):
+            say(f"vmus: {error}")
+            raise typer.Exit(WRONG_USAGE) from None
+        if isinstance(error, VmusError):
+            say(f"vmus: {error}")
+        else:
+            told = " ".join(str(error).split())[:200]
+            say(f"vmus: internal error: {type(error).__name__}: {told}")
+            say("vmus: this should not happen; `vmus --debug ...` shows where it did")
+        raise typer.Exit(FAILED) from None
+
+
+class Console:
+    """Progress on stderr: a bar that goes away where it is a terminal, nothing elsewhere."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+
+    def line(self, text: str) -> None:
+        """Print a short line on stderr, unless quiet."""
+        if not self.quiet:
+            say(text)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[str, float], None]]:
+        """Yield a function that is told what is being done and the fraction, 0..1, of it."""
+        if self.quiet or not sys.stderr.isatty():
+            yield _ignore
+            return
+        from rich.console import Console as RichConsole
+        from rich.markup import escape
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(),
+            console=RichConsole(stderr=True),
+            transient=True,
+            # Else what goes to stdout would come out on stderr.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        name = escape(title.encode(errors="replace").decode())
+        with bar:
+            task = bar.add_task(name, total=1.0)
+            yield lambda what, done: bar.update(
+                task, description=f"{name}: {escape(what)}", completed=done
+            )
+
+
+def _ignore(what: str, done: float) -> None:
+    del what, done

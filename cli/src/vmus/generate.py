@@ -1,0 +1,163 @@
+"""`vmus generate`."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmus import console
+from vmus.console import Console
+
+if TYPE_CHECKING:
+    from vmusprod.generate import Result
+    from vmusprod.music.key import Key
+
+
+def generate(
+    videos: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="VIDEO",
+            help="Videos, folders of videos, or feature files (.npz).",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="OUT", help="A .mid, .wav or .mp4 file, or a folder for many."
+        ),
+    ] = ...,  # type: ignore[assignment]
+    format: Annotated[
+        str | None, typer.Option(metavar="mid|wav|mp4", help="Kind of the files in a folder [mid].")
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Draw a short clip beside OUT and use it.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Another seed, another piece.")] = 0,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="'C major', 'a minor', 'F#m', 'Eb'.")
+    ] = None,
+    tempo: Annotated[
+        float | None,
+        typer.Option(metavar="BPM", help="20 to 300 [from the motion in the video]."),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 plainer, above 1 wilder; up to 5.")
+    ] = 1.0,
+    top_p: Annotated[
+        float, typer.Option("--top-p", help="Choose among the likeliest, up to this share.")
+    ] = 0.95,
+    chords: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Your chords: .lab, SymMV's .txt, or 'C | G/B | Am7'."),
+    ] = None,
+    melody: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.mid", help="Your melody; its tempo becomes the piece's."),
+    ] = None,
+    stems: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write chords.mid, melody.mid and accompaniment.mid there too."
+        ),
+    ] = None,
+    soundfont: Annotated[
+        Path | None, typer.Option(metavar="FILE.sf2", help="For .wav and .mp4 [a piano].")
+    ] = None,
+    keep_audio: Annotated[
+        bool, typer.Option("--keep-audio", help=".mp4: put the music under the original sound.")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Other weights than those in the package.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out videos whose files are there.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no features of the videos for next time.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON line a video, failed ones too.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
+) -> None:
+    """Compose piano music for videos.
+
+    \b
+    vmus generate film.mp4 -o film.mid
+    vmus generate film.mp4 -o film-with-music.mp4 --keep-audio
+    vmus generate clips/ more.mov -o music/ --format wav --skip-existing
+    vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
+    vmus generate --demo -o demo.mp4
+
+    The same video, seed and options give the same file. Music and picture end together. Prints
+    the files written.
+    """  # noqa: D301
+    with console.report_errors():
+        from vmusprod.generate import Generator, draw_demo_clip
+        from vmusprod.jobs import OptionError, Options, demo_job, plan_jobs
+
+        show = Console(quiet)
+        options = Options(
+            seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
+            soundfont, keep_audio, skip_existing, not no_cache,
+        )  # fmt: skip
+        if not demo:
+            jobs = plan_jobs(videos or [], out, format, stems)
+        elif videos:
+            raise OptionError("give videos or --demo, not both")
+        else:
+            jobs = [demo_job(out, format, stems)]
+            draw_demo_clip(jobs[0].source)
+            show.line(f"vmus: drew {jobs[0].source}")
+        generator = Generator(options, [job.source for job in jobs])
+        failed = []
+        for number, job in enumerate(jobs, 1):
+            title = job.source.name if len(jobs) == 1 else f"[{number}/{len(jobs)}] {job.source}"
+            with show.progress(title) as progress:
+                made = generator.run(job, progress)
+            _print(made, show, json, debug=console.debugging())
+            if made.error is not None:
+                failed.append(made.input)
+        if failed and len(jobs) > 1:
+            console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
+        if failed:
+            raise typer.Exit(console.FAILED)
+
+
+def _key(name: str | None) -> Key | None:
+    from vmusprod.jobs import OptionError
+    from vmusprod.music.key import parse_key
+
+    try:
+        return None if name is None else parse_key(name)
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+
+
+def _print(made: Result, show: Console, json: bool, debug: bool) -> None:
+    for warning in made.warnings:
+        show.line(f"vmus: {made.input}: {warning}")
+    if made.error is not None:
+        console.say(f"vmus: {made.error}")
+        if made.trace is not None and debug:
+            console.say(made.trace)
+        elif made.trace is not None:
+            console.say("vmus: this should not happen; `vmus --debug generate ...` shows where")
+    elif made.skipped:
+        show.line(f"vmus: {made.input}: already there")
+    else:
+        show.line(
+            f"vmus: {made.input}: {made.bars} bars, {made.notes} notes, {made.key}, "
+            f"{made.tempo:.0f} bpm, in {made.elapsed:.1f} s"
+        )
+    if json:
+        console.result(jsonlib.dumps(made.to_dict()))
+    else:
+        for path in made.outputs:
+            console.result(path)

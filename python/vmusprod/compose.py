@@ -1,0 +1,302 @@
+"""From a video's features to a piece: plan the bars, then chords, melody, accompaniment (paper Fig. 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.music import tokens as tk
+from vmusprod.music.pedal import pedal_events
+from vmusprod.music.score import MidiTrack, midi_bytes
+from vmusprod.video.features import VideoFeatures
+
+if TYPE_CHECKING:
+    from vmusprod.models.stage import Stage
+
+TICKS_PER_STEP = 55
+TICKS_PER_BEAT = 220
+TEMPO_RANGE = (90.0, 130.0)
+MOTION_RANGE = (2.0, 21.0)
+"""Mean RGB difference (0..255) that maps onto TEMPO_RANGE: first to 99th percentile of MuVi-Sync's 597
+training videos (minimum and maximum, 1.0 and 36.3, would leave most videos within 10 bpm)."""
+CUE_BARS = 96
+"""A longer piece is composed as several of about this length, each with an ending of its own."""
+MAX_SILENCE = 3.0
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user may decide. chords: one id a beat from bar 0, melody: grid notes from bar 0, both in
+    the piece's own key; they stand in for their stage."""
+
+    seed: int = 0
+    key: tuple[int, int] | None = None
+    tempo: float | None = None
+    temperature: float = 1.0
+    top_p: float = 0.95
+    chords: NDArray[np.uint8] | None = None
+    melody: tk.Notes | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The time grid. tempo in bpm; mspq: microseconds a quarter, as MIDI keeps it; pickup: 16ths of bar 0
+    that lie before the video's start; total_ticks: the video's length. 16th k starts at tick
+    55 * (k - pickup)."""
+
+    tempo: float
+    mspq: int
+    bars: int
+    pickup: int
+    total_ticks: int
+
+    def tick(self, step: int) -> int:
+        """Tick of a 16th, within the piece."""
+        return min(max((step - self.pickup) * TICKS_PER_STEP, 0), self.total_ticks)
+
+
+def motion_tempo(features: VideoFeatures) -> float:
+    """Mean motion mapped linearly to 90..130 bpm (paper section 4.1)."""
+    motion = features.motion
+    mean = float(motion[1:].mean()) if len(motion) > 1 else 0.0
+    low, high = MOTION_RANGE
+    share = min(max((mean - low) / (high - low), 0.0), 1.0)
+    return TEMPO_RANGE[0] + share * (TEMPO_RANGE[1] - TEMPO_RANGE[0])
+
+
+def plan(features: VideoFeatures, settings: Settings) -> Plan:
+    """Bars that end with the picture. Without a tempo from the user, the motion's tempo gives way by up
+    to half a 16th over the whole piece, so that the last bar line falls on the last frame."""
+    wanted = settings.tempo or motion_tempo(features)
+    steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
+    whole = max(round(steps), 1)
+    if settings.tempo is not None:
+        whole = max(int(steps), 1)
+    tempo = wanted if settings.tempo is not None else whole * 60 / tk.STEPS_PER_BEAT / features.duration
+    tempo = min(max(tempo, 20.0), 300.0)
+    mspq = round(60e6 / tempo)
+    total = round(features.duration * 1e6 / mspq * TICKS_PER_BEAT)
+    bars = -(-whole // tk.STEPS_PER_BAR)
+    return Plan(tempo, mspq, bars, bars * tk.STEPS_PER_BAR - whole, max(total, 1))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A finished piece. Notes are grid notes from bar 0 in `key`; chords one id a beat."""
+
+    plan: Plan
+    key: tuple[int, int]
+    chords: NDArray[np.uint8]
+    melody: tk.Notes
+    accompaniment: tk.Notes
+
+    @property
+    def note_count(self) -> int:
+        """Notes of melody and accompaniment."""
+        return len(self.melody) + len(self.accompaniment)
+
+    def tracks(self, which: str = "all") -> list[MidiTrack]:
+        """MIDI tracks: `all` (melody and accompaniment), or `chords`, `melody`, `accompaniment`."""
+        pedal = pedal_events(self.chords, self.plan.tick)
+        parts = {
+            "melody": lambda: MidiTrack("Melody", self._ticks(self.melody), pedal=pedal),
+            "accompaniment": lambda: MidiTrack(
+                "Accompaniment", self._ticks(self.accompaniment), pedal=pedal
+            ),
+            "chords": lambda: MidiTrack("Chords", self._ticks(chord_notes(self.chords))),
+        }
+        names = ("melody", "accompaniment") if which == "all" else (which,)
+        return [parts[name]() for name in names]
+
+    def midi(self, which: str = "all", text: str = "") -> bytes:
+        """The bytes of a MIDI file, exactly as long as the video."""
+        p = self.plan
+        return midi_bytes(self.tracks(which), p.mspq, p.total_ticks, text, key=self.key)
+
+    def _ticks(self, notes: tk.Notes) -> NDArray[np.int64]:
+        """(N, 4): tick, ticks, pitch, velocity. What rings at the last bar line rings to the last tick."""
+        last = self.plan.bars * tk.STEPS_PER_BAR
+        rows = []
+        for onset, duration, pitch, velocity in notes.tolist():
+            end = onset + duration
+            start = self.plan.tick(onset)
+            stop = self.plan.total_ticks if end >= last else self.plan.tick(end)
+            if stop > start and end > self.plan.pickup:
+                rows.append((start, stop - start, pitch, velocity))
+        return np.array(rows, np.int64).reshape(-1, 4)
+
+
+def chord_notes(chords: NDArray[np.uint8]) -> tk.Notes:
+    """Chords as block chords around middle C, the root an octave below."""
+    rows = []
+    start = 0
+    for beat in range(1, len(chords) + 1):
+        if beat < len(chords) and chords[beat] == chords[start]:
+            continue
+        if chords[start] < tk.NO_CHORD:
+            root, quality = tk.chord_attributes(chords[start : start + 1])
+            tones = np.flatnonzero(tk.CHROMA[root[0], quality[0]])
+            low = 48 + int(chords[start]) // 10 - 12
+            at, length = start * tk.STEPS_PER_BEAT, (beat - start) * tk.STEPS_PER_BEAT
+            rows += [(at, length, pitch, 72) for pitch in [low, *(60 + tones)]]
+        start = beat
+    return np.array(rows, np.int32).reshape(-1, 4)
+
+
+class Composer:
+    """The three stages with their weights.
+
+    weights: a folder with chord.safetensors, melody.safetensors and accompaniment.safetensors; None: the
+    ones in the package. Raises InputError when they cannot be used.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        from vmusprod.models.config import STAGES
+        from vmusprod.models.weights import default_weights, load_stage
+
+        folder = weights if weights is not None else default_weights()
+        self.device = device
+        self.models: dict[str, Stage] = {}
+        self.about: dict[str, dict[str, object]] = {}
+        for stage in STAGES:
+            self.models[stage], self.about[stage] = load_stage(folder / f"{stage}.safetensors", stage)
+
+    def compose(
+        self, features: VideoFeatures, settings: Settings, progress: Progress | None = None
+    ) -> Piece:
+        """Composes for a video. The same features and settings give the same piece."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # sums must not depend on the machine's thread count
+        try:
+            with torch.inference_mode():
+                return self._compose(features, settings, progress)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _compose(
+        self, features: VideoFeatures, settings: Settings, progress: Progress | None
+    ) -> Piece:
+        grid = plan(features, settings)
+        key = settings.key or self._choose_key(settings)
+        mode = key[1]
+        shift = (key[0] - (9 if mode else 0) + 6) % 12 - 6
+        parts = []
+        for number, (first, bars) in enumerate(cues(grid.bars)):
+            given_chords = given_melody = None
+            if settings.chords is not None:
+                beats = slice(first * 4, (first + bars) * 4)
+                given_chords = _transpose_chords(_fill(settings.chords, grid.bars * 4)[beats], -shift)
+            if settings.melody is not None:
+                given_melody = _cut(settings.melody, first, bars)
+                given_melody[:, 2] -= shift
+            parts.append(
+                (first, self._cue(grid, settings, mode, first, bars, number, given_chords, given_melody, progress))
+            )  # fmt: skip
+        chords = np.concatenate([c for _, (c, _, _) in parts])
+        melody = _join([(first, m) for first, (_, m, _) in parts], shift)
+        accompaniment = _join([(first, a) for first, (_, _, a) in parts], shift)
+        return Piece(grid, key, _transpose_chords(chords, shift), melody, accompaniment)
+
+    def _choose_key(self, settings: Settings) -> tuple[int, int]:
+        rng = np.random.default_rng([settings.seed, 7])
+        mode = int(rng.random() < 0.4)
+        return int(rng.integers(12)), mode
+
+    def _cue(
+        self, grid: Plan, settings: Settings, mode: int, first: int, bars: int, number: int,
+        chords: NDArray[np.uint8] | None, melody: tk.Notes | None, progress: Progress | None,
+    ) -> tuple[NDArray[np.uint8], tk.Notes, tk.Notes]:  # fmt: skip
+        from vmusprod.models.embeddings import STYLES, tempo_level
+        from vmusprod.models.grammar import Frame, Grammar
+        from vmusprod.models.sampling import Sheet, Source, Writer
+
+        frame = Frame(bars, mode, grid.pickup if first == 0 else 0,
+                      max(int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60), 4))  # fmt: skip
+        unknown = np.zeros(bars, np.int64)
+        sheet = Sheet(bars, tempo_level(grid.tempo), mode + 1, STYLES.index("pop909"), unknown, unknown)
+
+        def write(stage: str, source: Source | None, above: tk.Notes | None = None) -> tk.Tokens:
+            def report(share: float) -> None:
+                if progress is not None:
+                    progress(stage, (first + share * bars) / grid.bars)
+
+            rng = np.random.default_rng([settings.seed, number, len(stage)])
+            grammar = Grammar(stage, frame, above)
+            writer = Writer(self.models[stage], sheet, grammar, source)
+            return writer.write(dice(stage, settings), rng, report)
+
+        if chords is None:
+            chords = tk.decode_chords(write("chord", None), bars)
+        if melody is None:
+            source = Source(self.models["melody"], tk.encode(bars, chords=chords), chords, sheet)
+            melody = tk.normalise(tk.decode_notes(write("melody", source)))
+        merged = tk.encode(bars, chords=chords, notes=melody)
+        source = Source(self.models["accompaniment"], merged, chords, sheet)
+        accompaniment = tk.decode_notes(write("accompaniment", source, melody))
+        return chords, melody, tk.normalise(accompaniment)
+
+
+def dice(stage: str, settings: Settings) -> dict[str, object]:
+    """Temperature and nucleus by attribute; the user's temperature scales them all."""
+    from vmusprod.models.sampling import Dice
+
+    warmth = {"type": 1.0, "barbeat": 1.0, "pitch": 1.0, "duration": 0.9, "velocity": 0.9}
+    if stage == "chord":
+        warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.0, "quality": 0.9}
+    return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
+
+
+def cues(bars: int) -> list[tuple[int, int]]:
+    """(first bar, bars) of the parts that a piece is composed in: near equal, multiples of 8 but the last."""
+    count = max(round(bars / CUE_BARS), 1)
+    edges = [round(bars * i / count / 8) * 8 for i in range(count)] + [bars]
+    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def _fill(chords: NDArray[np.uint8], beats: int) -> NDArray[np.uint8]:
+    """The user's chords repeated to the piece's length."""
+    return np.resize(chords, beats) if len(chords) else np.full(beats, tk.NO_CHORD, np.uint8)
+
+
+def _transpose_chords(chords: NDArray[np.uint8], shift: int) -> NDArray[np.uint8]:
+    ids = chords.astype(np.int64)
+    moved = (ids // 10 + shift) % 12 * 10 + ids % 10
+    return np.where(ids >= tk.NO_CHORD, tk.NO_CHORD, moved).astype(np.uint8)
+
+
+def _cut(notes: tk.Notes, first: int, bars: int) -> tk.Notes:
+    moved = notes.copy()
+    moved[:, 0] -= first * tk.STEPS_PER_BAR
+    return tk.normalise(moved[(moved[:, 0] >= 0) & (moved[:, 0] < bars * tk.STEPS_PER_BAR)])
+
+
+def _join(parts: list[tuple[int, tk.Notes]], shift: int) -> tk.Notes:
+    moved = []
+    for first, notes in parts:
+        part = notes.copy()
+        part[:, 0] += first * tk.STEPS_PER_BAR
+        part[:, 2] += shift
+        moved.append(part[(part[:, 2] >= 0) & (part[:, 2] <= 127)])
+    return tk.normalise(np.concatenate(moved))
+
+
+def settings_text(settings: Settings, piece: Piece) -> str:
+    """Seed and settings as JSON, for the MIDI's text event."""
+    from vmusprod import __version__
+    from vmusprod.music.key import key_name
+
+    return json.dumps({
+        "vmus": __version__, "seed": settings.seed, "key": key_name(*piece.key),
+        "tempo": round(piece.plan.tempo, 3), "temperature": settings.temperature,
+        "top_p": settings.top_p,
+    })  # fmt: skip

@@ -1,0 +1,231 @@
+"""Writing a stream token by token: recurrent decoding, temperature and nucleus sampling."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vmusprod.models import attention as att
+from vmusprod.models.embeddings import Context
+from vmusprod.models.grammar import Grammar
+from vmusprod.models.heads import CHAINS
+from vmusprod.models.layers import Packed
+from vmusprod.models.stage import SourceInput, Stage
+from vmusprod.music import recall as rc
+from vmusprod.music import tokens as tk
+
+MAX_BAR_TOKENS = 160
+"""A bar may not grow past this, so that a piece's length is bounded whatever the weights say."""
+
+
+@dataclass(frozen=True)
+class Dice:
+    """Temperature and nucleus of an attribute."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def draw(self, logits: NDArray[np.float64], allowed: NDArray[np.bool_], rng: np.random.Generator) -> int:
+        """One index, from the allowed ones. Works in float64 so that seeds reproduce."""
+        scaled = np.where(allowed, logits, -np.inf)
+        if self.temperature <= 0:
+            return int(np.argmax(scaled))
+        scaled = (scaled - scaled.max()) / self.temperature
+        p = np.exp(scaled)
+        p /= p.sum()
+        order = np.argsort(-p, kind="stable")
+        total = np.cumsum(p[order])
+        kept = order[: int(np.searchsorted(total, self.top_p)) + 1]
+        ladder = np.cumsum(p[kept])
+        return int(kept[min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(kept) - 1)])
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The controls of a stream: tempo level, mode (1 major, 2 minor), style, and density and loudness
+    levels by bar (0: let the model choose)."""
+
+    bars: int
+    tempo: int
+    mode: int
+    style: int
+    density: NDArray[np.int64]
+    loudness: NDArray[np.int64]
+
+    def context(self, bar: NDArray[np.integer], step: NDArray[np.integer]) -> Context:
+        """The places of tokens as the model is told them."""
+        bar = np.minimum(bar, self.bars - 1)
+        timing = np.floor(100.0 * (bar + step / tk.STEPS_PER_BAR) / self.bars)
+        values = {
+            "bar": bar, "step": step, "timing": timing,
+            "tempo": np.full(len(bar), self.tempo), "mode": np.full(len(bar), self.mode),
+            "style": np.full(len(bar), self.style),
+            "density": self.density[bar], "loudness": self.loudness[bar],
+        }  # fmt: skip
+        return Context(**{f.name: torch.from_numpy(np.asarray(values[f.name], np.int64)) for f in fields(Context)})
+
+
+class Source:
+    """An encoded source stream: its vectors, and per layer and bar the state that cross-attention reads."""
+
+    def __init__(self, model: Stage, tokens: tk.Tokens, chords: NDArray[np.uint8], sheet: Sheet) -> None:
+        bar, step = tk.places(tokens)
+        root, quality = tk.chord_attributes(chords)
+        beat = np.minimum(bar * tk.BEATS_PER_BAR + step // tk.STEPS_PER_BEAT, len(chords) - 1)
+        sounding = np.stack([root[beat], quality[beat]], 1).astype(np.int64)
+        slots = att.bar_slots(torch.from_numpy(bar.astype(np.int64)), sheet.bars)
+        valid = torch.ones(len(tokens))
+        packed = Packed([len(tokens)], valid, slots)
+        self.tokens = tokens
+        self.keys = tk.stream_keys(tokens).tolist()
+        self.memory = model.encode(
+            SourceInput(
+                torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(sounding),
+                sheet.context(bar, step), packed,
+            )
+        )  # fmt: skip
+        self.states = [
+            att.bar_states(*layer.memory(self.memory, valid), slots) for layer in model.decoder
+        ]
+
+
+class Past:
+    """The stream so far as recall needs it (music/recall.py, one token at a time)."""
+
+    def __init__(self, bars: int, source: tk.Tokens | None) -> None:
+        self.tokens: list[NDArray[np.int64]] = []
+        self.keys: list[int] = []
+        self.hints = np.full(rc.SLOTS, -1, np.int64)
+        self.runs = np.zeros(rc.SLOTS, np.int64)
+        self.marks = np.zeros((bars, rc.BINS), np.float32)
+        self.own = np.zeros((bars, bars), np.float32)
+        self.given = rc.likeness(rc.bar_marks(source, bars)) if source is not None else None
+        self.free = 0
+
+    def add(self, token: NDArray[np.int64], bar: int, step: int) -> None:
+        """Appends a token that stands at (bar, step)."""
+        for slot, hint in enumerate(self.hints):
+            hit = hint >= 0 and (self.tokens[hint][rc.COMPARED] == token[rc.COMPARED]).all()
+            self.runs[slot] = self.runs[slot] + 1 if hit else 0
+        if token[tk.BARBEAT] == 1:
+            if bar:
+                self._close(bar - 1)
+            self.free = rc.likest_lag(self.own, self.given, bar) if bar else 0
+        else:
+            self.marks[bar, rc.mark(token, step)] = 1
+        key = tk.token_key(token, bar, step)
+        self.tokens.append(token)
+        self.keys.append(key)
+        for slot, lag in enumerate((*rc.LAGS, self.free)):
+            known = 0 < lag <= bar
+            self.hints[slot] = bisect_right(self.keys, key - lag * tk.KEY_BAR) if known else -1
+
+    def _close(self, bar: int) -> None:
+        shared = self.marks[: bar + 1] @ self.marks[bar]
+        size = self.marks[: bar + 1].sum(1)
+        self.own[bar, : bar + 1] = shared / np.maximum(np.maximum(size, size[bar]), 1)
+
+
+class Writer:
+    """Writes one stream with one stage."""
+
+    def __init__(
+        self, model: Stage, sheet: Sheet, grammar: Grammar, source: Source | None,
+        memory: list[Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.sheet, self.grammar, self.source = model, sheet, grammar, source
+        self.memory = memory
+        self.past = Past(sheet.bars, source.tokens if source is not None else None)
+        like = model.heads.norm.weight
+        self.states = [layer.start(1, like) for layer in model.decoder]
+        self.embedded: list[Tensor] = []
+        self.key = -1
+
+    def _hidden(self, token: NDArray[np.int64]) -> Tensor:
+        """Feeds a token; the normed hidden state (1, width) that predicts the next."""
+        model = self.model
+        vector = model.attributes(torch.from_numpy(token[None].astype(np.int64)))
+        if self.key >= 0:
+            self.embedded.append(vector)
+        bar, step = max(self.grammar.bar, 0), self.grammar.step
+        context = self.sheet.context(np.array([bar]), np.array([step]))
+        hints = torch.zeros(1, rc.SLOTS, dtype=torch.int64) - 1
+        table = vector[:0]
+        known = [(s, int(h)) for s, h in enumerate(self.past.hints) if h >= 0]
+        if known:
+            table = torch.cat([self.embedded[h] for _, h in known])
+            for row, (slot, _) in enumerate(known):
+                hints[0, slot] = row
+        runs = torch.tensor([[rc.run_level(int(r)) for r in self.past.runs]])
+        aligned = memory = None
+        if self.source is not None:
+            after = bisect_right(self.source.keys, self.key)
+            rows = [after - 1, after if after < len(self.source.keys) else -1]
+            aligned, memory = torch.tensor([rows]), self.source.memory
+        x = model.embed(vector, context, table, hints, runs, memory, aligned)
+        for i, layer in enumerate(model.decoder):
+            cross = None
+            if self.source is not None:
+                cross = self.source.states[i][bar : bar + 1]
+            elif self.memory is not None:
+                cross = self.memory[i]
+            x, self.states[i] = layer.step(x, self.states[i], cross)
+        return torch.as_tensor(model.heads.norm(x))
+
+    def write(
+        self,
+        dice: dict[str, Dice],
+        rng: np.random.Generator,
+        progress: Callable[[float], None] | None = None,
+    ) -> tk.Tokens:
+        """The whole stream, without start and end token. Deterministic in `rng`'s state."""
+        token = np.zeros(7, np.int64)
+        in_bar = 0
+        while True:
+            h = self._hidden(token)
+            token = self._next(h, dice, rng, crowded=in_bar >= MAX_BAR_TOKENS)
+            if token[tk.TYPE] == tk.END:
+                return np.array(self.past.tokens, np.int16).reshape(-1, 7)
+            self.grammar.accept(token)
+            bar, step = self.grammar.bar, self.grammar.step
+            in_bar = 0 if token[tk.BARBEAT] == 1 else in_bar + 1
+            self.past.add(token, bar, step)
+            self.key = self.past.keys[-1]
+            if progress is not None and token[tk.BARBEAT] == 1:
+                progress(bar / self.sheet.bars)
+
+    def _next(
+        self, h: Tensor, dice: dict[str, Dice], rng: np.random.Generator, *, crowded: bool
+    ) -> NDArray[np.int64]:
+        heads = self.model.heads
+        types = self.grammar.types()
+        if crowded and types[tk.RHYTHM]:
+            types[:] = False
+            types[tk.RHYTHM] = True
+        token = np.zeros(7, np.int64)
+        kind = token[tk.TYPE] = dice["type"].draw(_array(heads.kind(h)), types, rng)
+        if kind == tk.END:
+            return token
+        given: list[Tensor] = []
+        chosen: dict[int, int] = {}
+        for a in CHAINS[int(kind)]:
+            name = tk.ATTRIBUTES[a]
+            logits = _array(heads.attribute(name, h, given))
+            allowed = self.grammar.mask(a, chosen)
+            if allowed is None:
+                allowed = np.arange(len(logits)) > 0
+            if crowded and a == tk.BARBEAT and allowed[1]:
+                allowed[2:] = False
+            token[a] = chosen[a] = dice[name].draw(logits, allowed, rng)
+            given.append(torch.tensor([int(token[a])]))
+        return token
+
+
+def _array(logits: Tensor) -> NDArray[np.float64]:
+    return logits[0].double().numpy()
