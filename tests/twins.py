@@ -161,3 +161,33 @@ def color_histogram(frame: NDArray[np.uint8]) -> NDArray[np.float64]:
     histogram: NDArray[np.float64] = np.stack(channels)
     histogram /= histogram.sum()
     return histogram
+
+
+def encode_tokens(
+    bars: int, chords: NDArray[np.uint8] | None, notes: list[Row]
+) -> list[tuple[int, ...]]:
+    """Compound tokens, place by place: what begins here, then in stream order."""
+    out: list[tuple[int, ...]] = []
+    for place in range(bars * 16):
+        bar_opens, step = place % 16 == 0, place % 16
+        chord = None
+        if chords is not None and place % 4 == 0 and place // 4 < len(chords):
+            beat = place // 4
+            if bar_opens or chords[beat] != chords[beat - 1]:
+                chord = int(chords[beat])
+        spelled = (13, 11)
+        if chord is not None and chord < NO_CHORD:
+            spelled = (chord // 10 + 1, chord % 10 + 1)
+        begins = [n for n in notes if n[0] == place]
+        if bar_opens:
+            out.append((1, 1, 0, 0, 0, 0, 0))
+            if chord is not None:
+                out.append((3, 0, 0, 0, 0, *spelled))
+        if begins or (chord is not None and not bar_opens):
+            out.append((1, step + 2, 0, 0, 0, 0, 0))
+        if chord is not None and not bar_opens:
+            out.append((3, 0, 0, 0, 0, *spelled))
+        for _, duration, pitch, velocity in begins:
+            level = min(max((velocity - 18) // 12, 0), 7)
+            out.append((2, 0, pitch + 1, min(max(duration, 1), 64), level + 1, 0, 0))
+    return out

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 __all__ = [
     "bar_ranges",
     "color_histogram",
+    "encode_tokens",
     "quantize",
     "recognize_chords",
     "rgb_difference",
@@ -147,4 +148,26 @@ def skyline(notes: NDArray[np.int32]) -> NDArray[np.bool_]:
     -------
     bool (N,)
         True for the melody's notes.
+    """
+
+def encode_tokens(
+    bars: SupportsIndex,
+    chords: NDArray[np.uint8] | None = None,
+    notes: NDArray[np.int32] | None = None,
+) -> NDArray[np.int16]:
+    """Return the compound tokens of chords, notes or both (`vmusprod.music.tokens.encode`).
+
+    Parameters
+    ----------
+    bars : int
+        Number of bars, 0..65536; what lies outside them is left out.
+    chords : uint8 (beats,), optional
+        One chord id a beat.
+    notes : int32 (N, 4), optional
+        Notes on the grid, sorted by onset and pitch.
+
+    Returns
+    -------
+    int16 (T, 7)
+        Type, bar or beat, pitch, duration, velocity, root, quality.
     """

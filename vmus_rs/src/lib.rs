@@ -10,6 +10,7 @@ pub mod error;
 mod py;
 pub mod quantize;
 pub mod skyline;
+pub mod tokens;
 pub mod video;
 
 pub use error::{Error, Result};

@@ -9,7 +9,7 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vmusprod.errors import InputError
@@ -31,7 +31,7 @@ def save_stage(
         "about": json.dumps(about),
     }
     with atomic_output(path) as part:
-        save_file(half, part, metadata=header)
+        part.write_bytes(save(half, metadata=header))
 
 
 def load_stage(path: Path, stage: str | None = None) -> tuple[Stage, dict[str, object]]:

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pulse", "concentration", "track_pulse"]
+__all__ = ["Pulse", "concentration", "group_events", "track_pulse"]
 
 Array = NDArray[np.float64]
 
@@ -80,11 +80,10 @@ def concentration(position: Array, weight: Array | None = None) -> float:
     return float(np.abs(np.average(np.exp(2j * np.pi * position), weights=weight)))
 
 
-def events(onset: Array) -> tuple[Array, Array]:
-    """Onsets closer than 30 ms to the one before joined: mean times and weights (the root of their number)."""
+def group_events(onset: Array) -> tuple[NDArray[np.intp], Array]:
+    """Onsets closer than 30 ms to the one before are one event: which each belongs to (N,), and the events' mean times."""
     group = np.cumsum(np.append(True, np.diff(onset) > _CHORD)) - 1
-    number = np.bincount(group)
-    return np.bincount(group, weights=onset) / number, np.sqrt(number)
+    return group, np.bincount(group, weights=onset) / np.bincount(group)
 
 
 def track_pulse(onset: Array) -> list[Pulse]:
@@ -94,7 +93,8 @@ def track_pulse(onset: Array) -> list[Pulse]:
     """
     if len(onset) < 16:
         return []
-    time, weight = events(onset)
+    group, time = group_events(onset)
+    weight = np.sqrt(np.bincount(group))  # a chord counts for more than a note, but not for as many
     if len(time) < 16 or time[-1] - time[0] < _MIN_STRETCH / 2:
         return []
     centre, rate, cuts = _ridge(time, weight)

@@ -19,6 +19,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod import _vmus_rs
+
 TYPE, BARBEAT, PITCH, DURATION, VELOCITY, ROOT, QUALITY = range(7)
 ATTRIBUTES = ("type", "barbeat", "pitch", "duration", "velocity", "root", "quality")
 END, RHYTHM, NOTE, CHORD = range(4)
@@ -87,57 +89,13 @@ def chord_ids(root: NDArray[np.integer], quality: NDArray[np.integer]) -> NDArra
 def encode(
     bars: int, *, chords: NDArray[np.uint8] | None = None, notes: Notes | None = None
 ) -> Tokens:
-    """Tokens of `bars` bars, without the end token.
+    """Tokens of `bars` bars, without the end token, (T, 7).
 
-    chords: one id a beat, shape (4 * bars,); notes: grid notes (N, 4), those from bar `bars` on are
-    left out. Either may be None: chords alone make the chord stage's stream, notes alone a
-    decoder's, both together the accompaniment encoder's source.
+    chords: one id a beat, shape (4 * bars,); notes: sorted grid notes (N, 4); what lies outside the bars
+    is left out. Either may be None: chords alone make the chord stage's stream, notes alone a decoder's,
+    both together the accompaniment encoder's source. Raises ValueError when the notes are not sorted.
     """
-    rows: list[Tokens] = [_rows(RHYTHM, np.arange(bars), np.zeros(bars, int), BARBEAT, 1)]
-    keys = [np.arange(bars, dtype=np.int64) * KEY_BAR]
-    starts = [np.zeros(0, np.int64)]
-    if chords is not None and bars:
-        ids = np.asarray(chords, np.uint8)[: bars * BEATS_PER_BAR]
-        change = np.ones(len(ids), bool)
-        change[1:] = (ids[1:] != ids[:-1]) | (np.arange(1, len(ids)) % BEATS_PER_BAR == 0)
-        beat = np.flatnonzero(change)
-        bar, step = beat // BEATS_PER_BAR, beat % BEATS_PER_BAR * STEPS_PER_BEAT
-        part = _rows(CHORD, bar, step)
-        part[:, ROOT], part[:, QUALITY] = chord_attributes(ids[beat])
-        rows.append(part)
-        keys.append(_key(bar, step, np.where(step == 0, -1, 1)))
-        starts.append((bar * STEPS_PER_BAR + step)[step > 0])
-    if notes is not None:
-        kept = notes[(notes[:, 0] >= 0) & (notes[:, 0] < bars * STEPS_PER_BAR)]
-        onset = kept[:, 0].astype(np.int64)
-        bar, step = onset // STEPS_PER_BAR, onset % STEPS_PER_BAR
-        part = _rows(NOTE, bar, step)
-        part[:, PITCH] = kept[:, 2] + 1
-        part[:, DURATION] = np.clip(kept[:, 1], 1, MAX_DURATION)
-        part[:, VELOCITY] = velocity_level(kept[:, 3]) + 1
-        rows.append(part)
-        keys.append(_key(bar, step, 2 + kept[:, 2].astype(np.int64)))
-        starts.append(onset)
-    place = np.unique(np.concatenate(starts))
-    bar, step = place // STEPS_PER_BAR, place % STEPS_PER_BAR
-    rows.append(_rows(RHYTHM, bar, step, BARBEAT, step + 2))
-    keys.append(_key(bar, step, np.zeros(len(place), int)))
-    order = np.argsort(np.concatenate(keys), kind="stable")
-    return np.concatenate(rows)[order]
-
-
-def _rows(
-    kind: int,
-    bar: NDArray[np.integer],
-    step: NDArray[np.integer],
-    column: int | None = None,
-    value: NDArray[np.integer] | int = 0,
-) -> Tokens:
-    part = np.zeros((len(bar), 7), np.int16)
-    part[:, TYPE] = kind
-    if column is not None:
-        part[:, column] = value
-    return part
+    return _vmus_rs.encode_tokens(bars, chords, notes)
 
 
 def _key(

@@ -5,7 +5,7 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyUntyped
 use pyo3::prelude::*;
 
 use super::convert;
-use crate::{Error, bars, chords, quantize as grid, skyline as melody, video};
+use crate::{Error, bars, chords, quantize as grid, skyline as melody, tokens, video};
 
 /// Put notes in time onto the grid of 16ths.
 #[pyfunction]
@@ -105,4 +105,24 @@ pub(super) fn bar_ranges<'py>(
     let ranges = py.detach(|| bars::bar_ranges(query, source))?;
     let rows = ranges.len();
     ranges.into_flattened().into_pyarray(py).reshape([rows, 2])
+}
+
+/// The compound tokens of chords, notes or both.
+#[pyfunction]
+#[pyo3(signature = (bars, chords = None, notes = None))]
+pub(super) fn encode_tokens<'py>(
+    py: Python<'py>,
+    bars: &Bound<'py, PyAny>,
+    chords: Option<&Bound<'py, PyAny>>,
+    notes: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyArray2<i16>>> {
+    let bars = convert::integer(bars, "bars")?;
+    let chords = chords
+        .map(|value| convert::array::<u8, Ix1>(value, "chords", "a uint8 array", "(beats,)"))
+        .transpose()?;
+    let chords = chords.as_ref().map(|array| convert::items(array, "chords")).transpose()?;
+    let notes = notes.map(convert::notes).transpose()?;
+    let rows = py.detach(|| tokens::encode(bars, chords, notes.as_deref()))?;
+    let count = rows.len();
+    rows.into_flattened().into_pyarray(py).reshape([count, 7])
 }

@@ -27,6 +27,7 @@ impl From<Error> for PyErr {
 mod _vmus_rs {
     #[pymodule_export]
     use super::functions::{
-        bar_ranges, color_histogram, quantize, recognize_chords, rgb_difference, skyline,
+        bar_ranges, color_histogram, encode_tokens, quantize, recognize_chords, rgb_difference,
+        skyline,
     };
 }
