@@ -1,6 +1,6 @@
 """Draws a piece under the video that it was written for: docs/result.png.
 
-    python docs/result_figure.py VIDEO docs/result.png
+python docs/result_figure.py VIDEO docs/result.png
 """
 
 import sys
@@ -16,15 +16,17 @@ from vmusprod.music.key import key_name
 from vmusprod.video.features import extract_features
 
 mpl.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
-NAMES = "C Db D Eb E F Gb G Ab A Bb B".split()
+NAMES = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"]
 FRAMES = 12
 
 
 def frames(video, count):
     with av.open(str(video)) as file:
-        pictures = [f.to_ndarray(format="rgb24", width=256, height=144) for f in file.decode(video=0)]
+        pictures = [
+            f.to_ndarray(format="rgb24", width=256, height=144) for f in file.decode(video=0)
+        ]
     return [pictures[i] for i in np.linspace(0, len(pictures) - 1, count + 2).astype(int)[1:-1]]
 
 
@@ -56,12 +58,14 @@ def main(video, out):
         roll.axvline((bar * tk.STEPS_PER_BAR - start) * second, color="#ddd", lw=0.6, zorder=0)
     low = min(piece.accompaniment[:, 2].min(), piece.melody[:, 2].min()) - 5
     for beat, chord in enumerate(piece.chords):
-        if beat and chord == piece.chords[beat - 1] or chord == tk.NO_CHORD:
+        if (beat and chord == piece.chords[beat - 1]) or chord == tk.NO_CHORD:
             continue
         quality = "" if chord % 10 == 0 else tk.QUALITIES[chord % 10].replace("M", "maj")
         name = NAMES[chord // 10] + quality
         roll.text(max((beat * 4 - start) * second, 0), low, name, fontsize=8)
-    roll.set(xlim=(0, features.duration), ylim=(low - 1, None), xlabel="seconds", ylabel="MIDI pitch")
+    roll.set(
+        xlim=(0, features.duration), ylim=(low - 1, None), xlabel="seconds", ylabel="MIDI pitch"
+    )
     roll.legend(loc="upper right")
     figure.savefig(out, dpi=90)
 

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -69,11 +70,9 @@ def write_clip(
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts = times[index] if times is not None else index
             frame.time_base = time_base if time_base is not None else 1 / Fraction(rate)
-            for packet in video.encode(frame):
-                out.mux(packet)
+            out.mux(video.encode(frame))
         assert video is not None
-        for packet in video.encode(None):
-            out.mux(packet)
+        out.mux(video.encode(None))
         if audio is not None:
             _encode_audio(out, sound, audio)
     return path
@@ -101,9 +100,18 @@ def patch(path: Path, change: Callable[[bytearray], object], out: Path) -> Path:
     return out
 
 
+def scenes(seconds: Sequence[float], rate: int = 25, size: tuple[int, int] = (64, 48)) -> list[Picture]:
+    """Slowly drifting scenes of these lengths, one after the other."""
+    return [
+        drift(texture(number, size), index // 4)
+        for number, length in enumerate(seconds)
+        for index in range(round(length * rate))
+    ]
+
+
 def set_header_duration(data: bytearray, factor: float) -> None:
-    """Make all duration fields of an mp4's headers (movie, track, media, edit) lie by `factor`."""
-    for name, at in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20), (b"elst", 12)):
+    """Make the durations in an mp4's headers (movie, track, media) lie by `factor`."""
+    for name, at in ((b"mvhd", 20), (b"tkhd", 24), (b"mdhd", 20)):
         place = data.find(name)
         while place >= 0:
             (value,) = struct.unpack_from(">I", data, place + at)
@@ -111,19 +119,13 @@ def set_header_duration(data: bytearray, factor: float) -> None:
             place = data.find(name, place + 4)
 
 
-def _encode_audio(out: object, stream: object, audio: NDArray[np.float32]) -> None:
-    resampler = av.AudioResampler(
-        format=stream.codec_context.format,
-        layout="stereo",
-        rate=44100,  # type: ignore[attr-defined]
-    )
+def _encode_audio(out: Any, stream: Any, audio: NDArray[np.float32]) -> None:
+    resampler = av.AudioResampler(format=stream.codec_context.format, layout="stereo", rate=44100)
     frame = av.AudioFrame.from_ndarray(
         np.ascontiguousarray(audio.reshape(1, -1), np.float32), format="flt", layout="stereo"
     )
     frame.sample_rate = 44100
     frame.pts = 0
     for part in [*resampler.resample(frame), *resampler.resample(None)]:
-        for packet in stream.encode(part):  # type: ignore[attr-defined]
-            out.mux(packet)  # type: ignore[attr-defined]
-    for packet in stream.encode(None):  # type: ignore[attr-defined]
-        out.mux(packet)  # type: ignore[attr-defined]
+        out.mux(stream.encode(part))
+    out.mux(stream.encode(None))

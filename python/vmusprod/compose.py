@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from vmusprod.music.score import MidiTrack, midi_bytes
 from vmusprod.video.features import VideoFeatures
 
 if TYPE_CHECKING:
+    from vmusprod.models.sampling import Dice
     from vmusprod.models.stage import Stage
 
 TICKS_PER_STEP = 55
@@ -27,7 +28,11 @@ MOTION_RANGE = (2.0, 21.0)
 training videos (minimum and maximum, 1.0 and 36.3, would leave most videos within 10 bpm)."""
 CUE_BARS = 96
 """A longer piece is composed as several of about this length, each with an ending of its own."""
+TEMPO_TOLERANCE = 0.04
 MAX_SILENCE = 3.0
+"""Seconds that may pass without a note."""
+STYLE = "pop909"
+"""Whose way of playing is asked for (models/embeddings.py)."""
 
 Progress = Callable[[str, float], None]
 
@@ -35,7 +40,8 @@ Progress = Callable[[str, float], None]
 @dataclass(frozen=True)
 class Settings:
     """What the user may decide. chords: one id a beat from bar 0, melody: grid notes from bar 0, both in
-    the piece's own key; they stand in for their stage."""
+    the piece's own key; they stand in for their stage.
+    """
 
     seed: int = 0
     key: tuple[int, int] | None = None
@@ -50,7 +56,8 @@ class Settings:
 class Plan:
     """The time grid. tempo in bpm; mspq: microseconds a quarter, as MIDI keeps it; pickup: 16ths of bar 0
     that lie before the video's start; total_ticks: the video's length. 16th k starts at tick
-    55 * (k - pickup)."""
+    55 * (k - pickup).
+    """
 
     tempo: float
     mspq: int
@@ -73,19 +80,32 @@ def motion_tempo(features: VideoFeatures) -> float:
 
 
 def plan(features: VideoFeatures, settings: Settings) -> Plan:
-    """Bars that end with the picture. Without a tempo from the user, the motion's tempo gives way by up
-    to half a 16th over the whole piece, so that the last bar line falls on the last frame."""
+    """Lay out bars that end with the picture.
+
+    The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats, else
+    whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is kept, and the
+    last note rings on for the rest of a 16th.
+    """
     wanted = settings.tempo or motion_tempo(features)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
-    whole = max(round(steps), 1)
     if settings.tempo is not None:
-        whole = max(int(steps), 1)
-    tempo = wanted if settings.tempo is not None else whole * 60 / tk.STEPS_PER_BEAT / features.duration
+        whole, tempo = max(int(steps), 1), wanted
+    else:
+        whole = _whole_steps(steps)
+        tempo = whole * 60 / tk.STEPS_PER_BEAT / features.duration
     tempo = min(max(tempo, 20.0), 300.0)
     mspq = round(60e6 / tempo)
     total = round(features.duration * 1e6 / mspq * TICKS_PER_BEAT)
     bars = -(-whole // tk.STEPS_PER_BAR)
     return Plan(tempo, mspq, bars, bars * tk.STEPS_PER_BAR - whole, max(total, 1))
+
+
+def _whole_steps(steps: float) -> int:
+    for unit in (tk.STEPS_PER_BAR, tk.STEPS_PER_BEAT):
+        whole = round(steps / unit) * unit
+        if whole and abs(whole / steps - 1) <= TEMPO_TOLERANCE:
+            return whole
+    return max(round(steps), 1)
 
 
 @dataclass(frozen=True)
@@ -163,11 +183,11 @@ class Composer:
         from vmusprod.models.weights import default_weights, load_stage
 
         folder = weights if weights is not None else default_weights()
-        self.device = device
         self.models: dict[str, Stage] = {}
         self.about: dict[str, dict[str, object]] = {}
         for stage in STAGES:
-            self.models[stage], self.about[stage] = load_stage(folder / f"{stage}.safetensors", stage)
+            model, self.about[stage] = load_stage(folder / f"{stage}.safetensors", stage)
+            self.models[stage] = model.to(device)
 
     def compose(
         self, features: VideoFeatures, settings: Settings, progress: Progress | None = None
@@ -187,66 +207,104 @@ class Composer:
         self, features: VideoFeatures, settings: Settings, progress: Progress | None
     ) -> Piece:
         grid = plan(features, settings)
-        key = settings.key or self._choose_key(settings)
-        mode = key[1]
-        shift = (key[0] - (9 if mode else 0) + 6) % 12 - 6
-        parts = []
+        key = settings.key or _choose_key(settings.seed)
+        shift = _from_common_key(key)
+        chords, melody, accompaniment = [], [], []
         for number, (first, bars) in enumerate(cues(grid.bars)):
-            given_chords = given_melody = None
+            cue = _Cue(self.models, settings, grid, key[1], first, bars, number, progress)
+            beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
+            own_chords = own_melody = None
             if settings.chords is not None:
-                beats = slice(first * 4, (first + bars) * 4)
-                given_chords = _transpose_chords(_fill(settings.chords, grid.bars * 4)[beats], -shift)
+                everything = np.resize(settings.chords, grid.bars * tk.BEATS_PER_BAR)
+                own_chords = _transpose_chords(everything[beats], -shift)
             if settings.melody is not None:
-                given_melody = _cut(settings.melody, first, bars)
-                given_melody[:, 2] -= shift
-            parts.append(
-                (first, self._cue(grid, settings, mode, first, bars, number, given_chords, given_melody, progress))
-            )  # fmt: skip
-        chords = np.concatenate([c for _, (c, _, _) in parts])
-        melody = _join([(first, m) for first, (_, m, _) in parts], shift)
-        accompaniment = _join([(first, a) for first, (_, _, a) in parts], shift)
-        return Piece(grid, key, _transpose_chords(chords, shift), melody, accompaniment)
+                own_melody = _moved(settings.melody, -first, -shift, bars)
+            written = cue.write_all(own_chords, own_melody)
+            chords.append(_transpose_chords(written[0], shift))
+            melody.append(_moved(written[1], first, shift, grid.bars))
+            accompaniment.append(_moved(written[2], first, shift, grid.bars))
+        joined = [tk.normalise(np.concatenate(part)) for part in (melody, accompaniment)]
+        return Piece(grid, key, np.concatenate(chords), *joined)
 
-    def _choose_key(self, settings: Settings) -> tuple[int, int]:
-        rng = np.random.default_rng([settings.seed, 7])
-        mode = int(rng.random() < 0.4)
-        return int(rng.integers(12)), mode
 
-    def _cue(
-        self, grid: Plan, settings: Settings, mode: int, first: int, bars: int, number: int,
-        chords: NDArray[np.uint8] | None, melody: tk.Notes | None, progress: Progress | None,
-    ) -> tuple[NDArray[np.uint8], tk.Notes, tk.Notes]:  # fmt: skip
+class _Cue:
+    """One stretch of bars, written in the common key."""
+
+    def __init__(
+        self,
+        models: dict[str, Stage],
+        settings: Settings,
+        grid: Plan,
+        mode: int,
+        first: int,
+        bars: int,
+        number: int,
+        progress: Progress | None,
+    ) -> None:
         from vmusprod.models.embeddings import STYLES, tempo_level
-        from vmusprod.models.grammar import Frame, Grammar
-        from vmusprod.models.sampling import Sheet, Source, Writer
+        from vmusprod.models.grammar import Frame
+        from vmusprod.models.sampling import Sheet
 
-        frame = Frame(bars, mode, grid.pickup if first == 0 else 0,
-                      max(int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60), 4))  # fmt: skip
-        unknown = np.zeros(bars, np.int64)
-        sheet = Sheet(bars, tempo_level(grid.tempo), mode + 1, STYLES.index("pop909"), unknown, unknown)
+        self.models, self.settings, self.number = models, settings, number
+        quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
+        self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
+        free = np.zeros(bars, np.int64)
+        self.sheet = Sheet(bars, tempo_level(grid.tempo), mode + 1, STYLES.index(STYLE), free, free)
 
-        def write(stage: str, source: Source | None, above: tk.Notes | None = None) -> tk.Tokens:
-            def report(share: float) -> None:
-                if progress is not None:
-                    progress(stage, (first + share * bars) / grid.bars)
+        def report(stage: str, share: float) -> None:
+            if progress is not None:
+                progress(stage, (first + share * bars) / grid.bars)
 
-            rng = np.random.default_rng([settings.seed, number, len(stage)])
-            grammar = Grammar(stage, frame, above)
-            writer = Writer(self.models[stage], sheet, grammar, source)
-            return writer.write(dice(stage, settings), rng, report)
+        self.report = report
 
+    def write_all(
+        self, chords: NDArray[np.uint8] | None, melody: tk.Notes | None
+    ) -> tuple[NDArray[np.uint8], tk.Notes, tk.Notes]:
+        """Chords, melody and accompaniment; what is given stands for its stage."""
+        bars = self.frame.bars
         if chords is None:
-            chords = tk.decode_chords(write("chord", None), bars)
+            chords = tk.decode_chords(self._write("chord"), bars)
         if melody is None:
-            source = Source(self.models["melody"], tk.encode(bars, chords=chords), chords, sheet)
-            melody = tk.normalise(tk.decode_notes(write("melody", source)))
-        merged = tk.encode(bars, chords=chords, notes=melody)
-        source = Source(self.models["accompaniment"], merged, chords, sheet)
-        accompaniment = tk.decode_notes(write("accompaniment", source, melody))
-        return chords, melody, tk.normalise(accompaniment)
+            source = tk.encode(bars, chords=chords)
+            melody = tk.normalise(tk.decode_notes(self._write("melody", source, chords)))
+        source = tk.encode(bars, chords=chords, notes=melody)
+        rest = self._write("accompaniment", source, chords, melody)
+        return chords, melody, tk.normalise(tk.decode_notes(rest))
+
+    def _write(
+        self,
+        stage: str,
+        source: tk.Tokens | None = None,
+        chords: NDArray[np.uint8] | None = None,
+        melody: tk.Notes | None = None,
+    ) -> tk.Tokens:
+        from vmusprod.models.config import STAGES
+        from vmusprod.models.grammar import Grammar
+        from vmusprod.models.sampling import Source, Writer
+
+        model = self.models[stage]
+        encoded = None
+        if source is not None and chords is not None:
+            encoded = Source(model, source, chords, self.sheet)
+        writer = Writer(model, self.sheet, Grammar(stage, self.frame, melody), encoded)
+        rng = np.random.default_rng([self.settings.seed, self.number, STAGES.index(stage)])
+        return writer.write(
+            dice(stage, self.settings), rng, lambda share: self.report(stage, share)
+        )
 
 
-def dice(stage: str, settings: Settings) -> dict[str, object]:
+def _choose_key(seed: int) -> tuple[int, int]:
+    """A tonic and a mode by the dice; two pieces in five are in minor."""
+    rng = np.random.default_rng([seed, 7])
+    return int(rng.integers(12)), int(rng.random() < 0.4)
+
+
+def _from_common_key(key: tuple[int, int]) -> int:
+    """Semitones from C major or A minor to the key, -6..5."""
+    return (key[0] - (9 if key[1] else 0) + 6) % 12 - 6
+
+
+def dice(stage: str, settings: Settings) -> dict[str, Dice]:
     """Temperature and nucleus by attribute; the user's temperature scales them all."""
     from vmusprod.models.sampling import Dice
 
@@ -257,15 +315,10 @@ def dice(stage: str, settings: Settings) -> dict[str, object]:
 
 
 def cues(bars: int) -> list[tuple[int, int]]:
-    """(first bar, bars) of the parts that a piece is composed in: near equal, multiples of 8 but the last."""
+    """(first bar, bars) of the cues of a piece: near equal, each beginning at a multiple of 8."""
     count = max(round(bars / CUE_BARS), 1)
     edges = [round(bars * i / count / 8) * 8 for i in range(count)] + [bars]
-    return [(a, b - a) for a, b in zip(edges, edges[1:], strict=False)]
-
-
-def _fill(chords: NDArray[np.uint8], beats: int) -> NDArray[np.uint8]:
-    """The user's chords repeated to the piece's length."""
-    return np.resize(chords, beats) if len(chords) else np.full(beats, tk.NO_CHORD, np.uint8)
+    return [(a, b - a) for a, b in itertools.pairwise(edges)]
 
 
 def _transpose_chords(chords: NDArray[np.uint8], shift: int) -> NDArray[np.uint8]:
@@ -274,29 +327,8 @@ def _transpose_chords(chords: NDArray[np.uint8], shift: int) -> NDArray[np.uint8
     return np.where(ids >= tk.NO_CHORD, tk.NO_CHORD, moved).astype(np.uint8)
 
 
-def _cut(notes: tk.Notes, first: int, bars: int) -> tk.Notes:
-    moved = notes.copy()
-    moved[:, 0] -= first * tk.STEPS_PER_BAR
-    return tk.normalise(moved[(moved[:, 0] >= 0) & (moved[:, 0] < bars * tk.STEPS_PER_BAR)])
-
-
-def _join(parts: list[tuple[int, tk.Notes]], shift: int) -> tk.Notes:
-    moved = []
-    for first, notes in parts:
-        part = notes.copy()
-        part[:, 0] += first * tk.STEPS_PER_BAR
-        part[:, 2] += shift
-        moved.append(part[(part[:, 2] >= 0) & (part[:, 2] <= 127)])
-    return tk.normalise(np.concatenate(moved))
-
-
-def settings_text(settings: Settings, piece: Piece) -> str:
-    """Seed and settings as JSON, for the MIDI's text event."""
-    from vmusprod import __version__
-    from vmusprod.music.key import key_name
-
-    return json.dumps({
-        "vmus": __version__, "seed": settings.seed, "key": key_name(*piece.key),
-        "tempo": round(piece.plan.tempo, 3), "temperature": settings.temperature,
-        "top_p": settings.top_p,
-    })  # fmt: skip
+def _moved(notes: tk.Notes, bars: int, semitones: int, length: int) -> tk.Notes:
+    """Notes moved in time and pitch; those that leave the `length` bars or 0..127 fall away."""
+    moved = notes + np.array([bars * tk.STEPS_PER_BAR, 0, semitones, 0], np.int32)
+    inside = (moved[:, 0] >= 0) & (moved[:, 0] < length * tk.STEPS_PER_BAR)
+    return tk.normalise(moved[inside & (moved[:, 2] >= 0) & (moved[:, 2] <= 127)])

@@ -22,6 +22,7 @@ from av.filter import Graph
 from numpy.typing import NDArray
 
 from vmusprod.errors import InputError
+from vmusprod.media import open_container
 
 __all__ = ["Block", "Curve", "Level", "levelling", "measure", "read_sound"]
 
@@ -79,9 +80,6 @@ def read_sound(path: Path, rate: int, stream: int = 0, start: float = 0.0) -> It
     counts audio streams. What cannot be decoded is left out. Raises InputError: missing or
     unreadable file, no sound.
     """
-    # Imported here: the video package imports this module.
-    from vmusprod.video.decode import open_container
-
     with open_container(path) as container:
         if stream >= len(container.streams.audio):
             raise InputError(path, "no sound in it")

@@ -34,7 +34,10 @@ class PackReport:
 
 
 def iter_midi_folder(root: Path, skipped: Skipped, min_fit: float) -> Iterator[Song]:
-    """The MIDI files of a folder, each put on the grid that its onsets fit."""
+    """Read the MIDI files of a folder, each put on the grid that its onsets fit.
+
+    What cannot be read, or fits a grid worse than `min_fit`, is added to `skipped`.
+    """
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in (".mid", ".midi")):
         try:
             timed = read_midi(path)
@@ -59,7 +62,10 @@ def build_pack(
     min_fit: float = 0.6,
     progress: Callable[[str], None] | None = None,
 ) -> PackReport:
-    """Writes a pack of everything given. Raises InputError when nothing could be used."""
+    """Write a pack of everything given; `progress` is told each song's name.
+
+    Raises InputError when nothing could be used, OutputError when `out` cannot be written.
+    """
     report = PackReport()
     songs: list[Iterator[Song]] = []
     if pop909 is not None:

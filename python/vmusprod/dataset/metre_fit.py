@@ -7,6 +7,7 @@ POP909's own downbeat marks are a beat or half a bar off in about one song of fo
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from vmusprod.music import metre
 from vmusprod.music.beats import readings
 from vmusprod.music.pulse import track_pulse
 from vmusprod.music.score import read_midi
+from vmusprod.music.tracking import CLASSES, PARTS, StrengthModel, event_features
 
 RIDGE = 200.0
 LEVEL_RIDGE = 1e-3
+STRENGTH_RIDGE = 50.0
 Array = NDArray[np.float64]
 
 
@@ -63,6 +66,31 @@ def fit(folders: list[Path]) -> Array:
     return np.linalg.solve(gram, moment)[:-1].reshape(len(metre.FEATURES), -1)
 
 
+def fit_strength(folders: list[Path]) -> StrengthModel:
+    """Ridge regression of events onto beats, and where in the beat the events of each class of strength fall."""
+    gram: Array | float = 0.0
+    moment: Array | float = 0.0
+    songs = []
+    for folder in folders:
+        beats = read_beats(folder / "beat_midi.txt")[:, 0]
+        notes = read_midi(folder / f"{folder.name}.mid")
+        time, rows = event_features(notes, float(np.median(np.diff(beats))))
+        inside = (time >= beats[0]) & (time < beats[-1])
+        rows = rows[inside]
+        phase = np.interp(time[inside], beats, np.arange(len(beats)))
+        place = np.floor(phase * PARTS + 0.5).astype(np.int64) % PARTS
+        gram = gram + rows.T @ rows
+        moment = moment + rows.T @ (place == 0)
+        songs.append((rows.astype(np.float32), place))
+    weights = np.linalg.solve(gram + STRENGTH_RIDGE * np.eye(rows.shape[1]), moment)
+    strength = np.concatenate([rows @ weights for rows, _ in songs])
+    edges = np.quantile(strength, np.arange(1, CLASSES) / CLASSES)
+    places = np.zeros((CLASSES, PARTS))
+    at = np.searchsorted(edges, strength)
+    np.add.at(places, (at, np.concatenate([place for _, place in songs])), 1.0)
+    return StrengthModel(weights, edges, places)
+
+
 def level_table(folder: Path, weights: Array) -> tuple[Array, int] | None:
     """Features of every reading of a song's pulse (R, 11) and which one has the tempo of `beat_midi.txt`."""
     beats = read_beats(folder / "beat_midi.txt")[:, 0]
@@ -98,6 +126,16 @@ def fit_levels(tables: list[tuple[Array, int]]) -> Array:
     return result
 
 
+def source(name: str, values: Array, digits: int) -> str:
+    """Python source of a tuple of numbers, or of rows of them, in lines of at most 100 characters."""
+
+    def row(numbers: Array) -> str:
+        return "(" + ", ".join(f"{value:.{digits}f}" for value in numbers) + ")"
+
+    body = row(values) if values.ndim == 1 else "(" + ", ".join(map(row, values)) + ",)"
+    return "\n".join(textwrap.wrap(f"{name} = {body}", 100, break_long_words=False))
+
+
 def main() -> None:
     """Fit, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -115,15 +153,22 @@ def main() -> None:
     tables = [table for folder in folders if (table := level_table(folder, weights))]
     levels = fit_levels(tables)
     right = np.mean([int(np.argmax(rows @ levels)) == right for rows, right in tables])
-    rows = "\n".join("    (" + ", ".join(f"{1e3 * v:.1f}" for v in row) + ")," for row in weights)
-    args.output.write_text(
-        '"""Weights of the downbeat score and of the choice of beat, fitted to POP909.\n\n'
-        "Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of `metre.FEATURES`,\n"
-        'a column a sixteenth of context. LEVEL_WEIGHTS: as `beats.LEVEL_FEATURES`.\n"""\n\n'
-        f"# fmt: off\nWEIGHTS = (\n{rows}\n)\n\n"
-        f"LEVEL_WEIGHTS = ({', '.join(f'{v:.3f}' for v in levels)})\n",
-        encoding="utf-8",
-    )
+    strength = fit_strength(folders)
+    text = [
+        '"""Weights of the downbeat score, of the choice of beat and of the beat tracker, fitted to POP909.',
+        "",
+        "Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of `metre.FEATURES`, a column a",
+        "sixteenth of context. LEVEL_WEIGHTS: as `beats.LEVEL_FEATURES`. The rest: as `tracking.StrengthModel`.",
+        '"""',
+        "",
+        "# fmt: off",
+        source("WEIGHTS", 1e3 * weights, 1),
+        source("LEVEL_WEIGHTS", levels, 3),
+        source("STRENGTH_WEIGHTS", strength.weights, 5),
+        source("STRENGTH_EDGES", strength.edges, 5),
+        source("PLACES", strength.places, 0),
+    ]
+    args.output.write_text("\n".join(text) + "\n", encoding="utf-8")
     print(f"{len(tables)} songs; the right beat is chosen in {right:.1%} of those fitted")
 
 

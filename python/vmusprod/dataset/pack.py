@@ -1,6 +1,6 @@
 """A pack: songs as token streams, in one compressed file that every training stage reads.
 
-Songs stand in C major or A minor (design.md: it spares a small model eleven twelfths of the work), with
+Songs stand in C major or A minor (it spares a small model eleven twelfths of the work), with
 velocities evened out song by song, since SymMV's transcriber and POP909's players differ widely.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,20 @@ LEVELS = 8
 STREAMS = ("chord", "melody", "accompaniment")
 MEAN_VELOCITY, VELOCITY_SPREAD = 66.0, 14.0
 _SMOOTH_BARS = 4
+_DAMAGE = (
+    KeyError, ValueError, TypeError, IndexError, AttributeError, EOFError, MemoryError,
+    OverflowError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy, zipfile and json raise on files that are not what they should be."""
 
 
 @dataclass(frozen=True)
 class PackedSong:
-    """One song. Streams are token arrays (T, 7) over `bars` bars; density and loudness hold, for each
-    stream, one level 1..8 a bar (0: nothing to measure)."""
+    """One song.
+
+    Streams are token arrays (T, 7) over `bars` bars; density and loudness hold, for each stream,
+    one level 1..8 a bar (0: nothing to measure). tempo: beats a minute; mode: 0 major, 1 minor.
+    """
 
     id: str
     source: str
@@ -48,7 +57,10 @@ class PackedSong:
 def to_common_key(
     notes: tk.Notes, chords: NDArray[np.uint8], key: tuple[int, int]
 ) -> tuple[tk.Notes, NDArray[np.uint8]]:
-    """Transposes to C major or A minor by at most 6 semitones; notes that leave 0..127 change octave."""
+    """Transpose to C major or A minor by at most 6 semitones.
+
+    Notes that would leave 0..127 change octave.
+    """
     tonic, mode = key
     shift = ((9 if mode else 0) - tonic + 6) % 12 - 6
     moved = notes.copy()
@@ -61,10 +73,10 @@ def to_common_key(
 
 
 def even_velocity(velocity: NDArray[np.int32]) -> NDArray[np.int32]:
-    """A song's velocities moved to mean 66, spread 14 (a flat song keeps no spread)."""
+    """Move a song's velocities to mean 66, spread 14 (a flat song keeps no spread)."""
     spread = max(float(velocity.std()), 1.0)
     scaled = MEAN_VELOCITY + (velocity - velocity.mean()) * min(VELOCITY_SPREAD / spread, 4.0)
-    return np.clip(np.round(scaled), 1, 127).astype(np.int32)
+    return np.asarray(np.clip(np.round(scaled), 1, 127), np.int32)
 
 
 def pack_song(
@@ -78,13 +90,16 @@ def pack_song(
     tempo: float,
     split: str | None = None,
 ) -> dict[str, object]:
-    """One song's entry for `write_pack`: streams in the common key. Raises ValueError without notes."""
+    """One song's entry for `write_pack`: streams in the common key.
+
+    notes: (N, 4) grid notes; melody: (N,) which of them are the melody; chords: one id a beat; key:
+    (tonic, mode). Raises ValueError without notes.
+    """
     if not len(notes):
         raise ValueError("no notes on the grid")
     moved, moved_chords = to_common_key(notes, chords, key)
     moved[:, 3] = even_velocity(moved[:, 3])
-    last = int((moved[:, 0]).max()) // tk.STEPS_PER_BAR + 1
-    bars = last
+    bars = int(moved[:, 0].max()) // tk.STEPS_PER_BAR + 1
     padded = np.full(bars * tk.BEATS_PER_BAR, tk.NO_CHORD, np.uint8)
     count = min(len(padded), len(moved_chords))
     padded[:count] = moved_chords[:count]
@@ -107,7 +122,7 @@ def split_of(id: str) -> str:
 
 
 def write_pack(path: Path, songs: Iterable[dict[str, object]], about: dict[str, object]) -> int:
-    """Writes a pack, whole or not at all. Returns the number of songs."""
+    """Write a pack, whole or not at all; return the number of songs. Raises OutputError."""
     entries = list(songs)
     arrays: dict[str, NDArray[np.generic]] = {}
     for name in STREAMS:
@@ -126,42 +141,46 @@ def write_pack(path: Path, songs: Iterable[dict[str, object]], about: dict[str, 
 
 
 class Pack:
-    """A pack in memory."""
+    """A pack in memory.
+
+    Raises InputError if the file is not a whole pack of this version.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Raises InputError if the file is not a pack."""
         try:
             with np.load(path, allow_pickle=False) as data:
                 arrays = {k: data[k] for k in data.files}
             header = json.loads(bytes(arrays["header"]).decode())
             if header["version"] != VERSION:
                 raise InputError(path, f"pack version {header['version']}, expected {VERSION}")
-            self.about: dict[str, object] = header["about"]
+            self.about: dict[str, object] = dict(header["about"])
             self._songs = list(_read(header["songs"], arrays))
-        except (OSError, KeyError, ValueError, TypeError, IndexError, zipfile.BadZipFile) as e:
+        except OSError as e:
+            raise InputError(path, e) from e
+        except _DAMAGE as e:
             raise InputError(path, f"not a training pack ({e})") from e
 
     def songs(self, split: str) -> list[PackedSong]:
-        """The songs of a split (`train`, `val`, or `all`)."""
+        """Return the songs of a split (`train`, `val`, or `all`)."""
         return [s for s in self._songs if split in ("all", s.split)]
 
 
 def _read(
     table: list[dict[str, object]], arrays: dict[str, NDArray[np.generic]]
 ) -> Iterable[PackedSong]:
-    streams = {
-        name: np.split(arrays[f"{name}_tokens"].astype(np.int16), arrays[f"{name}_offset"][1:-1])
-        for name in STREAMS
-    }
     bars = [int(str(row["bars"])) for row in table]
+    streams = {name: _streams(name, arrays, bars) for name in STREAMS}
     density = {n: _levels([_density(s, b) for s, b in zip(streams[n], bars, strict=True)])
                for n in STREAMS}  # fmt: skip
     loudness = {n: _levels([_loudness(s, b) for s, b in zip(streams[n], bars, strict=True)])
                 for n in STREAMS}  # fmt: skip
     for i, row in enumerate(table):
+        tempo, mode = float(str(row["tempo"])), int(str(row["mode"]))
+        if not (0 < tempo < np.inf and mode in (0, 1)):
+            raise ValueError("tempo or mode out of range")
         yield PackedSong(
             id=str(row["id"]), source=str(row["source"]), split=str(row["split"]), bars=bars[i],
-            tempo=float(str(row["tempo"])), mode=int(str(row["mode"])),
+            tempo=tempo, mode=mode,
             chord=streams["chord"][i], melody=streams["melody"][i],
             accompaniment=streams["accompaniment"][i],
             density={n: density[n][i] for n in STREAMS},
@@ -169,8 +188,25 @@ def _read(
         )  # fmt: skip
 
 
+def _streams(name: str, arrays: dict[str, NDArray[np.generic]], bars: list[int]) -> list[tk.Tokens]:
+    """Return each song's stream, once it is sure to be one: models index tables by its values."""
+    tokens, offset = arrays[f"{name}_tokens"], arrays[f"{name}_offset"].astype(np.int64)
+    if tokens.ndim != 2 or tokens.shape[1] != len(tk.SIZES) or tokens.dtype != np.uint8:
+        raise ValueError(f"{name} tokens of the wrong shape")
+    if len(offset) != len(bars) + 1 or offset[0] != 0 or offset[-1] != len(tokens):
+        raise ValueError(f"{name} streams do not match the songs")
+    if (np.diff(offset) < 1).any() or (tokens >= np.array(tk.SIZES)).any() or not tokens[:, 0].all():
+        raise ValueError(f"{name} tokens out of range")
+    parts: list[tk.Tokens] = np.split(tokens.astype(np.int16), offset[1:-1])
+    for part, count in zip(parts, bars, strict=True):
+        opens = part[:, tk.BARBEAT] == 1
+        if not opens[0] or opens.sum() != count or (np.diff(tk.stream_keys(part)) <= 0).any():
+            raise ValueError(f"a {name} stream is not in order")
+    return parts
+
+
 def _density(tokens: tk.Tokens, bars: int) -> NDArray[np.float64]:
-    """Notes (or chords) a bar, smoothed over four bars."""
+    """Count notes (or chords) a bar, smoothed over four bars."""
     bar, _ = tk.places(tokens)
     kept = (tokens[:, tk.TYPE] == tk.NOTE) | (tokens[:, tk.TYPE] == tk.CHORD)
     return _smooth(np.bincount(bar[kept], minlength=bars).astype(np.float64))
@@ -181,7 +217,8 @@ def _loudness(tokens: tk.Tokens, bars: int) -> NDArray[np.float64]:
     bar, _ = tk.places(tokens)
     kept = tokens[:, tk.TYPE] == tk.NOTE
     count = np.bincount(bar[kept], minlength=bars).astype(np.float64)
-    total = np.bincount(bar[kept], tokens[kept, tk.VELOCITY], minlength=bars)
+    weights = tokens[kept, tk.VELOCITY].astype(np.float64)
+    total = np.bincount(bar[kept], weights, minlength=bars).astype(np.float64)
     with np.errstate(invalid="ignore"):
         return np.asarray(_smooth(total) / _smooth(count))
 
@@ -198,4 +235,6 @@ def _levels(values: list[NDArray[np.float64]]) -> list[NDArray[np.int64]]:
     if not len(known):
         return [np.zeros(len(v), np.int64) for v in values]
     edges = np.quantile(known, np.arange(1, LEVELS) / LEVELS)
-    return [np.where(np.isnan(v), 0, 1 + np.searchsorted(edges, v)).astype(np.int64) for v in values]
+    return [
+        np.where(np.isnan(v), 0, 1 + np.searchsorted(edges, v)).astype(np.int64) for v in values
+    ]

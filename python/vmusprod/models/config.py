@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 
 STAGES = ("chord", "melody", "accompaniment")
+MAX_SIZE = 8192
+MAX_SHIFT = 4
+"""The padding between packed sequences (layers.MIN_PADDING) keeps so short a convolution apart."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +45,45 @@ class StageConfig:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, object]) -> StageConfig:
-        """The inverse of `to_dict`. Raises ValueError on unknown or ill-typed fields."""
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        if not isinstance(values, dict) or set(values) - set(fields):
+    def from_dict(cls, values: object) -> StageConfig:
+        """Undo `to_dict`. Raises ValueError on unknown, missing, ill-typed or absurd values."""
+        kinds = {f.name: type(f.default) for f in dataclasses.fields(cls) if f.name != "stage"}
+        if not isinstance(values, dict) or set(values) - set(kinds) != {"stage"}:
             raise ValueError("unknown fields in the model configuration")
+        if values["stage"] not in STAGES:
+            raise ValueError(f"unknown stage {values['stage']!r}")
         kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        config = cls(**kwargs)  # type: ignore[arg-type]
-        if config.stage not in STAGES:
-            raise ValueError(f"unknown stage {config.stage!r}")
-        sizes = (config.width, config.heads, config.feed_forward, config.head_size)
-        if not all(isinstance(n, int) and 0 < n <= 8192 for n in sizes):
-            raise ValueError("model sizes out of range")
-        if config.width % config.heads:
-            raise ValueError("width is not a multiple of heads")
+        for name, kind in kinds.items():
+            if name in kwargs and not _fits(kwargs[name], kind):
+                raise ValueError(f"bad value of {name} in the model configuration")
+        config = cls(**kwargs)
+        config._check()
         return config
+
+    def _check(self) -> None:
+        chord = self.stage == "chord"
+        source = self.controller_width if chord else sum(self.encoder_sizes) + self.chroma_size
+        sizes = (self.width, self.heads, self.feed_forward, self.head_size, self.max_bars)
+        if min(*sizes, sum(self.decoder_sizes), source, self.timing_size) < 1:
+            raise ValueError("model sizes out of range")
+        if chord != (self.encoder_layers == 0) or not 0 <= self.dropout < 1:
+            raise ValueError("the model configuration contradicts itself")
+        if self.width % self.heads or self.timing_size % 2:
+            raise ValueError("model sizes do not divide")
+        if self.shift == 1 or self.shift > MAX_SHIFT:
+            raise ValueError("convolution out of range")
+
+
+def _fits(value: object, kind: type) -> bool:
+    """Whether a field's value is of its kind and, if a size, within reason."""
+    if kind is tuple:
+        sizes = value if isinstance(value, tuple) else ()
+        return len(sizes) == 7 and all(_fits(size, int) for size in sizes)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SIZE
+    return isinstance(value, kind)
 
 
 _CHORD_SIZES = (32, 128, 0, 0, 0, 128, 64)
@@ -100,7 +127,10 @@ def _small(stage: str) -> StageConfig:
 
 
 def config(name: str, stage: str) -> StageConfig:
-    """The named configuration (`paper` or `small`) of a stage."""
+    """Return the named configuration, `paper` (Table 7) or `small`, of a stage.
+
+    Raises ValueError for an unknown name or stage.
+    """
     if stage not in STAGES:
         raise ValueError(f"unknown stage {stage!r}: one of {', '.join(STAGES)}")
     if name == "paper":

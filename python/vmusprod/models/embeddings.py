@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -30,8 +31,8 @@ def tempo_level(bpm: float) -> int:
 class Context:
     """What is known of each token's place, all (T,) long.
 
-    bar: absolute; step: 16th in the bar; timing: hundredths of the piece, 0..100; tempo: level; mode: 0 unknown, 1 major, 2 minor; style: see
-    STYLES; density, loudness: see CONTROL_LEVELS.
+    bar: absolute; step: 16th in the bar; timing: hundredths of the piece, 0..100; tempo: level;
+    mode: 0 unknown, 1 major, 2 minor; style: see STYLES; density, loudness: see CONTROL_LEVELS.
     """
 
     bar: Tensor
@@ -43,9 +44,8 @@ class Context:
     density: Tensor
     loudness: Tensor
 
-    def map(self, move: object) -> Context:
-        """The same context with `move` applied to every field."""
-        assert callable(move)
+    def map(self, move: Callable[[Tensor], Tensor]) -> Context:
+        """Return the context with `move` applied to every field."""
         return Context(**{f.name: move(getattr(self, f.name)) for f in fields(self)})
 
 
@@ -55,9 +55,10 @@ class Attributes(nn.Module):
     def __init__(self, sizes: tuple[int, ...], chroma_size: int, width: int) -> None:
         super().__init__()
         self.columns = [i for i, size in enumerate(sizes) if size]
-        self.tables = nn.ModuleList(nn.Embedding(tk.SIZES[i], sizes[i]) for i in self.columns)
-        for table in self.tables:
+        tables = [nn.Embedding(tk.SIZES[i], sizes[i]) for i in self.columns]
+        for table in tables:
             nn.init.normal_(table.weight, std=0.3)
+        self.tables = nn.ModuleList(tables)
         self.chroma = nn.Linear(12, chroma_size, bias=False) if chroma_size else None
         total = sum(sizes) + chroma_size
         self.join = nn.Linear(total, width, bias=False)
@@ -74,7 +75,7 @@ class Attributes(nn.Module):
 
 
 class Places(nn.Module):
-    """Bar, beat, tempo and timing, and the controls of the bar: one table, each field its own rows."""
+    """Bar, beat, tempo and timing, and the controls of the bar; one table, each field its rows."""
 
     def __init__(self, config: StageConfig) -> None:
         super().__init__()
@@ -102,7 +103,10 @@ class Places(nn.Module):
 
 
 def timing_encoding(percent: Tensor, size: int) -> Tensor:
-    """Sinusoids of how far through the piece a token stands. percent: (T,) in 0..100 -> (T, size)."""
+    """Sinusoids of how far through the piece a token stands, as in CMT.
+
+    percent: (T,) in 0..100. Returns (T, size).
+    """
     half = size // 2
     steps = torch.arange(half, device=percent.device, dtype=torch.float32)
     rates = torch.exp(steps * (-math.log(10_000.0) / half))
@@ -122,7 +126,7 @@ class RecallInput(nn.Module):
         self.register_buffer("starts", starts, persistent=False)
 
     def forward(self, embedded: Tensor, hint: Tensor, run: Tensor) -> Tensor:
-        """embedded: (N, width) token embeddings that hints point into, -1 for none; hint, run: (T, SLOTS)."""
+        """(T, width) of hint, run (T, SLOTS); hints point into `embedded` (N, width), -1: none."""
         vectors = lookup(embedded, hint).flatten(-2)
         runs = F.embedding_bag(run + torch.as_tensor(self.starts), self.runs, mode="sum")
         return torch.as_tensor(self.map(vectors) + runs)

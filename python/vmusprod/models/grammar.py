@@ -1,7 +1,8 @@
 """What may come next: the rules a stream keeps however the dice fall.
 
-They keep a stream well-formed (places move on, chords stand where chords may, notes of an onset rise) and
-close the piece: a cadence before the last bar, the tonic in it, notes that ring to the end.
+They keep a stream well-formed (places move on, chords stand where chords may, notes of an onset
+rise), keep the piece from falling silent, and close it: a cadence before the last bar, the tonic in
+it, notes that ring to the end.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ _CADENCE = (
     {(4, 0), (4, 2), (7, 0), (7, 2), (2, 1), (2, 4), (5, 0), (5, 3)},
 )
 BASS_CEILING = 52
-MIN_CLOSING_NOTES = 3
+MIN_CLOSING_NOTES, MAX_CLOSING_NOTES = 3, 6
+"""Of the accompaniment's last chord."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a piece is written into. first_step: 16ths of bar 0 that lie before the video's start;
-    closing: the 16th at which the last chord falls; silence: most 16ths that may pass without a note."""
+    """What a piece is written into.
+
+    bars: its length; mode: 0 C major, 1 A minor; first_step: 16ths of bar 0 that lie before the
+    video's start, 0..15; silence: most 16ths that may pass without a note, at least 1.
+    """
 
     bars: int
     mode: int
@@ -37,9 +42,12 @@ class Frame:
 
     @property
     def closing(self) -> int:
-        """The last bar's downbeat; in a piece of one or two bars, its middle."""
+        """The 16th of the last chord: the last bar's downbeat.
+
+        In a piece of one or two bars it is that bar's middle, or the video's start if that is later.
+        """
         last = (self.bars - 1) * tk.STEPS_PER_BAR
-        return last if self.bars >= 3 else last + tk.STEPS_PER_BAR // 2
+        return last if self.bars >= 3 else max(last + tk.STEPS_PER_BAR // 2, self.first_step)
 
     @property
     def steps(self) -> int:
@@ -51,8 +59,8 @@ class Frame:
 class Grammar:
     """Follows a stream as it grows; `types`, `mask` say what may come next.
 
-    melody: the finished melody's notes, for the accompaniment, which must not strike the same key at the
-    same time and must sound where the melody rests too long.
+    melody: the finished melody's notes, for the accompaniment, which must not strike the same key
+    at the same time (unless no other is left) and must sound where the melody rests too long.
     """
 
     stage: str
@@ -66,10 +74,16 @@ class Grammar:
 
     def __post_init__(self) -> None:
         self.sounding = np.zeros(self.frame.steps + 1, bool)
-        self.struck: set[tuple[int, int]] = set()
-        for onset, duration, pitch, _ in () if self.melody is None else self.melody:
-            self.sounding[max(onset, 0) : onset + duration] = True
-            self.struck.add((int(onset), int(pitch)))
+        self.struck: dict[int, list[int]] = {}
+        for onset, duration, pitch, _ in () if self.melody is None else self.melody.tolist():
+            self.sounding[max(onset, 0) : max(onset + duration, 0)] = True
+            self.struck.setdefault(onset, []).append(pitch)
+
+    @property
+    def closing(self) -> int:
+        """The 16th at which this stage closes; chords fall on beats."""
+        place = self.frame.closing
+        return place - place % tk.STEPS_PER_BEAT if self.stage == "chord" else place
 
     @property
     def place(self) -> int:
@@ -77,7 +91,7 @@ class Grammar:
         return self.bar * tk.STEPS_PER_BAR + self.step
 
     def accept(self, token: NDArray[np.int64]) -> None:
-        """Moves on past a token."""
+        """Move on past a token."""
         barbeat = int(token[tk.BARBEAT])
         if barbeat == 1:
             self.bar, self.step = self.bar + 1, 0
@@ -86,14 +100,14 @@ class Grammar:
         if token[tk.TYPE] == tk.NOTE:
             self.sounding[self.place : self.place + int(token[tk.DURATION])] = True
         content = token[tk.TYPE] in (tk.NOTE, tk.CHORD)
-        if content and self.place == self.frame.closing:
+        if content and self.place == self.closing:
             self.closing_notes += 1
             enough = MIN_CLOSING_NOTES if self.stage == "accompaniment" else 1
             self.closed = self.closing_notes >= enough
         self.last = token
 
     def types(self) -> Mask:
-        """Allowed types, (4,)."""
+        """Return the allowed types, (4,)."""
         allowed = np.zeros(4, bool)
         kind, barbeat = int(self.last[tk.TYPE]), int(self.last[tk.BARBEAT])
         if self.bar < 0:
@@ -107,21 +121,21 @@ class Grammar:
             allowed[tk.RHYTHM] = self.barbeats().any()
             chordal = self.stage == "accompaniment" and kind == tk.NOTE
             allowed[tk.NOTE] = chordal and self.pitches().any()
-        if not allowed.any() or self.finished:
+        if self.finished:
             allowed[:] = False
-            allowed[tk.END] = True
+        allowed[tk.END] = self.closed or not allowed.any()
         return allowed
 
     @property
     def finished(self) -> bool:
         """Nothing but the end may follow."""
-        if self.bar < self.frame.bars - 1 or not self.closed:
+        if not self.closed:
             return False
-        chordal = self.stage == "accompaniment" and self.closing_notes < 6
+        chordal = self.stage == "accompaniment" and self.closing_notes < MAX_CLOSING_NOTES
         return not (chordal and self.pitches().any())
 
     def barbeats(self) -> Mask:
-        """Allowed BARBEAT values, (18,)."""
+        """Return the allowed BARBEAT values, (18,)."""
         allowed = np.zeros(tk.SIZES[tk.BARBEAT], bool)
         if self.bar < 0:
             allowed[1] = True
@@ -131,54 +145,72 @@ class Grammar:
         opened = self.last[tk.BARBEAT] == 1
         first = 0 if opened and self.stage != "chord" else self.step + 1
         if self.bar == 0:
-            first = max(first, self.frame.first_step)
-        stop = tk.STEPS_PER_BAR
-        if final:
-            stop = self.frame.closing - start + 1
-        elif self.stage == "accompaniment":
-            stop = min(stop, self._latest_onset() - start + 1)
+            first = max(first, min(self.frame.first_step, self.closing))
+        stop = self.closing - start + 1 if final else tk.STEPS_PER_BAR
+        due = tk.STEPS_PER_BAR
+        if self.stage == "accompaniment":
+            due = self._latest_onset() - start
+            stop = min(stop, due + 1)
         allowed[2 + first : 2 + max(stop, first)] = True
         if self.stage == "chord":
             on_beat = np.zeros_like(allowed)
             on_beat[2 :: tk.STEPS_PER_BEAT] = True
             allowed &= on_beat
-            if final and start == self.frame.closing:
-                allowed[:] = False
-        late = self.stage == "accompaniment" and self._latest_onset() < start + tk.STEPS_PER_BAR
-        allowed[1] = not final and not late
-        if not allowed.any() and not final:
-            allowed[1] = True
+        allowed[1] = not final and due >= tk.STEPS_PER_BAR
         return allowed
 
     def _latest_onset(self) -> int:
-        """The last 16th at which the next note may come without too long a silence before it."""
-        quiet = 0
-        for k in range(max(self.place, self.frame.first_step), self.frame.steps):
-            quiet = 0 if self.sounding[k] else quiet + 1
-            if quiet > self.frame.silence:
+        """Return the last 16th at which the next note may come without too long a silence before it.
+
+        Looks no further than this bar: the next bar's first 16th if there is no haste.
+        """
+        frame = self.frame
+        place = max(self.place, frame.first_step)
+        since = max(place - frame.silence, frame.first_step)
+        heard = np.flatnonzero(self.sounding[since:place])
+        quiet = place - since - (int(heard[-1]) + 1 if len(heard) else 0)
+        end = (self.bar + 1) * tk.STEPS_PER_BAR
+        for k in range(place, end):
+            if self.sounding[k]:
+                quiet = 0
+            elif quiet >= frame.silence:
                 return k
-        return self.frame.steps
+            else:
+                quiet += 1
+        return end
 
     def pitches(self) -> Mask:
-        """Allowed PITCH values, (129,)."""
+        """Return the allowed PITCH values, (129,)."""
         allowed = np.zeros(tk.SIZES[tk.PITCH], bool)
         allowed[1 + 21 : 1 + 109] = True
         if self.last[tk.TYPE] == tk.NOTE:
             allowed[: self.last[tk.PITCH] + 1] = False
-        if self.place == self.frame.closing:
-            root, quality = TONIC[self.frame.mode]
-            tones = tk.CHROMA[root + 1, quality + 1] > 0
-            allowed[1:] &= tones[np.arange(128) % 12]
-            if self.stage == "accompaniment" and self.closing_notes == 0:
-                allowed[1:] &= np.arange(128) % 12 == root
-                allowed[1 + BASS_CEILING :] = False
-        for onset, pitch in self.struck:
-            if onset == self.place:
-                allowed[1 + pitch] = False
-        return allowed
+        free = allowed.copy()
+        free[[1 + pitch for pitch in self.struck.get(self.place, ())]] = False
+        closing = self.place == self.closing
+        if closing:
+            allowed, free = self._closing_tones(allowed), self._closing_tones(free)
+        # A melody given by the user may hold every key that would do: then one is shared.
+        needed = self.last[tk.TYPE] != tk.NOTE or (closing and not self.closed)
+        return free if free.any() or not needed else allowed
+
+    def _closing_tones(self, allowed: Mask) -> Mask:
+        """Return those of the pitches that close the piece and leave room for the notes above."""
+        root, quality = TONIC[self.frame.mode]
+        pitch_class = np.arange(128) % 12
+        tones = allowed.copy()
+        tones[1:] &= tk.CHROMA[root + 1, quality + 1, pitch_class] > 0
+        if self.stage == "accompaniment":
+            above = MIN_CLOSING_NOTES - self.closing_notes - 1
+            if above > 0:
+                tones[np.flatnonzero(tones)[-above:]] = False
+            if self.closing_notes == 0:
+                tones[1:] &= pitch_class == root
+                tones[1 + BASS_CEILING :] = False
+        return tones
 
     def mask(self, attribute: int, chosen: dict[int, int]) -> Mask | None:
-        """Allowed values of an attribute given those chosen before it; None: all but 0."""
+        """Return the allowed values of an attribute given those chosen before; None: all but 0."""
         if attribute == tk.BARBEAT:
             return self.barbeats()
         if attribute == tk.PITCH:
@@ -192,11 +224,11 @@ class Grammar:
     def _durations(self) -> Mask:
         allowed = np.zeros(tk.SIZES[tk.DURATION], bool)
         left = min(self.frame.steps - self.place, tk.MAX_DURATION)
-        allowed[left if self.place == self.frame.closing else 1 : left + 1] = True
+        allowed[left if self.place == self.closing else 1 : left + 1] = True
         return allowed
 
     def _chord(self, attribute: int, chosen: dict[int, int]) -> Mask | None:
-        if self.place >= self.frame.closing:
+        if self.place >= self.closing:
             pairs = {TONIC[self.frame.mode]}
         elif self.frame.bars >= 3 and self.bar == self.frame.bars - 2:
             pairs = _CADENCE[self.frame.mode]

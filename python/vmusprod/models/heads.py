@@ -28,15 +28,16 @@ class AttributeHead(nn.Module):
     def __init__(self, width: int, hidden: int, size: int, given: tuple[int, ...]) -> None:
         super().__init__()
         self.map = nn.Linear(width, hidden)
-        self.given = nn.ModuleList(nn.Embedding(tk.SIZES[a], hidden) for a in given)
+        tables = [nn.Embedding(tk.SIZES[a], hidden) for a in given]
+        self.given = nn.ModuleList(tables)
         self.logits = nn.Linear(hidden, size)
         nn.init.normal_(self.logits.weight, std=0.02)
         nn.init.zeros_(self.logits.bias)
-        for table in self.given:
+        for table in tables:
             nn.init.normal_(table.weight, std=0.3)
 
     def forward(self, hidden: Tensor, given: list[Tensor]) -> Tensor:
-        """hidden: (T, width); given: the values (T,) of the earlier attributes. (T, size) logits."""
+        """(T, size) logits of hidden (T, width); given: values (T,) of the earlier attributes."""
         z = self.map(hidden)
         for table, value in zip(self.given, given, strict=True):
             z = z + table(value)
@@ -60,7 +61,10 @@ class Heads(nn.Module):
                 )
 
     def losses(self, hidden: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Summed cross-entropy in nats by attribute. hidden: (N, width), target: (N, 7), no padding."""
+        """Sum the cross-entropy, in nats, by attribute.
+
+        hidden: (N, width), target: (N, 7), no padding among them.
+        """
         h = self.norm(hidden)
         kind = target[:, tk.TYPE]
         out = {"type": F.cross_entropy(self.kind(h), kind, reduction="sum")}
@@ -75,5 +79,5 @@ class Heads(nn.Module):
         return out
 
     def attribute(self, name: str, h: Tensor, given: list[Tensor]) -> Tensor:
-        """Logits of one attribute; h is the normed hidden state."""
+        """Logits (N, size) of one attribute; h: (N, width), the normed hidden state."""
         return torch.as_tensor(self.attributes[name](h, given))

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from vmusprod.models import attention as att
 from vmusprod.models.config import StageConfig
 
-
 MIN_PADDING = 3
 """Empty places after each packed sequence, so that a short convolution cannot reach across."""
 
@@ -58,7 +57,7 @@ class Shift(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         """x: (T, width), packed with at least taps - 1 places of padding after each sequence."""
         x = x * valid.unsqueeze(-1)
-        return torch.as_tensor(_ShiftFunction.apply(x, self.weight.to(x.dtype)))  # type: ignore[no-untyped-call]
+        return torch.as_tensor(_ShiftFunction.apply(x, self.weight.to(x.dtype)))
 
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
         """x: (B, width); past: (B, taps - 1, width), newest first. Returns the output and new past."""
@@ -81,8 +80,11 @@ class FeedForward(nn.Module):
 
 @dataclass
 class Packed:
-    """Where packed tokens lie: `lengths` of the sequences (multiples of CHUNK, at least MIN_PADDING more
-    than their tokens), `valid` (T,) float, `slots` by global bar."""
+    """Where packed tokens lie.
+
+    lengths: of the sequences, multiples of CHUNK, at least MIN_PADDING more than their tokens;
+    valid: (T,) float, 0 at padding; slots: layout by global bar.
+    """
 
     lengths: list[int]
     valid: Tensor
@@ -105,10 +107,10 @@ class EncoderLayer(nn.Module):
     def forward(self, x: Tensor, packed: Packed) -> Tensor:
         """x: (S, width)."""
         q, k, v = (_heads(p, self.heads) for p in self.qkv(self.norm1(x)).chunk(3, -1))
-        k = att.feature_map(k) * packed.valid[:, None, None]
-        mixed = att.full(att.feature_map(q), k, v, packed.lengths)
+        q, k = att.feature_map(att.widen(q)), att.feature_map(att.widen(k))
+        mixed = att.full(q, k * packed.valid[:, None, None], v, packed.lengths)
         x = x + self.drop(self.out(mixed.flatten(-2)))
-        return x + self.drop(self.ffn(self.norm2(x)))
+        return torch.as_tensor(x + self.drop(self.ffn(self.norm2(x))))
 
 
 class DecoderLayer(nn.Module):
@@ -152,10 +154,10 @@ class DecoderLayer(nn.Module):
             q, kv = self.cross_q(self.norm_cross(x)), self.cross_kv(source)
             mixed = att.windowed(q, kv, where.valid, packed.slots, where.slots, self.heads)
             x = x + self.drop(self.cross_out(mixed))
-        return x + self.drop(self.ffn(self.norm2(x)))
+        return torch.as_tensor(x + self.drop(self.ffn(self.norm2(x))))
 
     def start(self, batch: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """The empty recurrent state of `batch` sequences."""
+        """Return the empty recurrent state of `batch` sequences."""
         width = self.heads * (depth := self.out.in_features // self.heads)
         taps = 0 if self.shift is None else len(self.shift.weight)
         state = like.new_zeros(batch, self.heads, depth, depth + 1)

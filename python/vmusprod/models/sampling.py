@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vmusprod.errors import VmusError
 from vmusprod.models import attention as att
 from vmusprod.models.embeddings import Context
 from vmusprod.models.grammar import Grammar
@@ -22,34 +23,52 @@ from vmusprod.music import tokens as tk
 
 MAX_BAR_TOKENS = 160
 """A bar may not grow past this, so that a piece's length is bounded whatever the weights say."""
+MIN_TEMPERATURE = 1e-6
 
 
 @dataclass(frozen=True)
 class Dice:
-    """Temperature and nucleus of an attribute."""
+    """Temperature (0: always the likeliest) and nucleus of an attribute."""
 
     temperature: float = 1.0
     top_p: float = 1.0
 
-    def draw(self, logits: NDArray[np.float64], allowed: NDArray[np.bool_], rng: np.random.Generator) -> int:
-        """One index, from the allowed ones. Works in float64 so that seeds reproduce."""
-        scaled = np.where(allowed, logits, -np.inf)
+    def draw(
+        self,
+        logits: NDArray[np.float64],
+        allowed: NDArray[np.bool_],
+        rng: np.random.Generator,
+    ) -> int:
+        """Draw one of the allowed indices. Works in float64 so that seeds reproduce.
+
+        The nucleus holds the likeliest values that together reach `top_p`, the one that reaches it
+        included. Raises VmusError on logits that are not finite, ValueError if nothing is allowed.
+        """
+        candidates = np.flatnonzero(allowed)
+        if not len(candidates):
+            raise ValueError("nothing is allowed")
+        scaled = logits[candidates]
+        if not np.isfinite(scaled).all():
+            raise VmusError("the model's predictions are not finite: its weights are unusable")
         if self.temperature <= 0:
-            return int(np.argmax(scaled))
-        scaled = (scaled - scaled.max()) / self.temperature
-        p = np.exp(scaled)
+            return int(candidates[np.argmax(scaled)])
+        p = np.exp((scaled - scaled.max()) / max(self.temperature, MIN_TEMPERATURE))
         p /= p.sum()
         order = np.argsort(-p, kind="stable")
         total = np.cumsum(p[order])
         kept = order[: int(np.searchsorted(total, self.top_p)) + 1]
         ladder = np.cumsum(p[kept])
-        return int(kept[min(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"), len(kept) - 1)])
+        rung = int(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"))
+        return int(candidates[kept[min(rung, len(kept) - 1)]])
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The controls of a stream: tempo level, mode (1 major, 2 minor), style, and density and loudness
-    levels by bar (0: let the model choose)."""
+    """The controls of a stream.
+
+    tempo: level; mode: 1 major, 2 minor; style: see STYLES; density, loudness: levels by bar
+    (0: let the model choose).
+    """
 
     bars: int
     tempo: int
@@ -58,8 +77,10 @@ class Sheet:
     density: NDArray[np.int64]
     loudness: NDArray[np.int64]
 
-    def context(self, bar: NDArray[np.integer], step: NDArray[np.integer]) -> Context:
-        """The places of tokens as the model is told them."""
+    def context(
+        self, bar: NDArray[np.integer], step: NDArray[np.integer], device: torch.device
+    ) -> Context:
+        """Return the places of tokens as the model is told them."""
         bar = np.minimum(bar, self.bars - 1)
         timing = np.floor(100.0 * (bar + step / tk.STEPS_PER_BAR) / self.bars)
         values = {
@@ -68,30 +89,36 @@ class Sheet:
             "style": np.full(len(bar), self.style),
             "density": self.density[bar], "loudness": self.loudness[bar],
         }  # fmt: skip
-        return Context(**{f.name: torch.from_numpy(np.asarray(values[f.name], np.int64)) for f in fields(Context)})
+        return Context(**{f.name: _integers(values[f.name], device) for f in fields(Context)})
 
 
 class Source:
-    """An encoded source stream: its vectors, and per layer and bar the state that cross-attention reads."""
+    """An encoded source stream: its vectors, and what cross-attention reads in each layer and bar.
 
-    def __init__(self, model: Stage, tokens: tk.Tokens, chords: NDArray[np.uint8], sheet: Sheet) -> None:
+    tokens: the stream over `sheet.bars` bars; chords: one id a beat.
+    """
+
+    def __init__(
+        self, model: Stage, tokens: tk.Tokens, chords: NDArray[np.uint8], sheet: Sheet
+    ) -> None:
         bar, step = tk.places(tokens)
         root, quality = tk.chord_attributes(chords)
         beat = np.minimum(bar * tk.BEATS_PER_BAR + step // tk.STEPS_PER_BEAT, len(chords) - 1)
         sounding = np.stack([root[beat], quality[beat]], 1).astype(np.int64)
-        slots = att.bar_slots(torch.from_numpy(bar.astype(np.int64)), sheet.bars)
-        valid = torch.ones(len(tokens))
+        device = model.heads.norm.weight.device
+        slots = att.bar_slots(_integers(bar, device), sheet.bars)
+        valid = torch.ones(len(tokens), device=device)
         packed = Packed([len(tokens)], valid, slots)
         self.tokens = tokens
         self.keys = tk.stream_keys(tokens).tolist()
         self.memory = model.encode(
             SourceInput(
-                torch.from_numpy(tokens.astype(np.int64)), torch.from_numpy(sounding),
-                sheet.context(bar, step), packed,
+                _integers(tokens, device), _integers(sounding, device),
+                sheet.context(bar, step, device), packed,
             )
         )  # fmt: skip
         self.states = [
-            att.bar_states(*layer.memory(self.memory, valid), slots) for layer in model.decoder
+            att.bar_states(*layer.memory(self.memory, valid), slots) for layer in model.layers()
         ]
 
 
@@ -109,7 +136,7 @@ class Past:
         self.free = 0
 
     def add(self, token: NDArray[np.int64], bar: int, step: int) -> None:
-        """Appends a token that stands at (bar, step)."""
+        """Append a token that stands at (bar, step)."""
         for slot, hint in enumerate(self.hints):
             hit = hint >= 0 and (self.tokens[hint][rc.COMPARED] == token[rc.COMPARED]).all()
             self.runs[slot] = self.runs[slot] + 1 if hit else 0
@@ -133,7 +160,11 @@ class Past:
 
 
 class Writer:
-    """Writes one stream with one stage."""
+    """Writes one stream with one stage.
+
+    source: what melody and accompaniment read; memory: per decoder layer a state (1, H, D, D + 1)
+    that the chord stage reads, if it has one.
+    """
 
     def __init__(
         self, model: Stage, sheet: Sheet, grammar: Grammar, source: Source | None,
@@ -143,33 +174,36 @@ class Writer:
         self.memory = memory
         self.past = Past(sheet.bars, source.tokens if source is not None else None)
         like = model.heads.norm.weight
-        self.states = [layer.start(1, like) for layer in model.decoder]
+        self.device = like.device
+        self.states = [layer.start(1, like) for layer in model.layers()]
         self.embedded: list[Tensor] = []
         self.key = -1
 
     def _hidden(self, token: NDArray[np.int64]) -> Tensor:
-        """Feeds a token; the normed hidden state (1, width) that predicts the next."""
+        """Feed a token; return the normed hidden state (1, width) that predicts the next."""
         model = self.model
-        vector = model.attributes(torch.from_numpy(token[None].astype(np.int64)))
+        vector = model.attributes(_integers(token[None], self.device))
         if self.key >= 0:
             self.embedded.append(vector)
         bar, step = max(self.grammar.bar, 0), self.grammar.step
-        context = self.sheet.context(np.array([bar]), np.array([step]))
-        hints = torch.zeros(1, rc.SLOTS, dtype=torch.int64) - 1
+        context = self.sheet.context(np.array([bar]), np.array([step]), self.device)
+        hints = np.full((1, rc.SLOTS), -1)
         table = vector[:0]
         known = [(s, int(h)) for s, h in enumerate(self.past.hints) if h >= 0]
         if known:
             table = torch.cat([self.embedded[h] for _, h in known])
             for row, (slot, _) in enumerate(known):
                 hints[0, slot] = row
-        runs = torch.tensor([[rc.run_level(int(r)) for r in self.past.runs]])
+        runs = _integers(np.array([[rc.run_level(int(r)) for r in self.past.runs]]), self.device)
         aligned = memory = None
         if self.source is not None:
             after = bisect_right(self.source.keys, self.key)
             rows = [after - 1, after if after < len(self.source.keys) else -1]
-            aligned, memory = torch.tensor([rows]), self.source.memory
-        x = model.embed(vector, context, table, hints, runs, memory, aligned)
-        for i, layer in enumerate(model.decoder):
+            aligned, memory = _integers(np.array([rows]), self.device), self.source.memory
+        x = model.embed(
+            vector, context, table, _integers(hints, self.device), runs, memory, aligned
+        )
+        for i, layer in enumerate(model.layers()):
             cross = None
             if self.source is not None:
                 cross = self.source.states[i][bar : bar + 1]
@@ -184,7 +218,10 @@ class Writer:
         rng: np.random.Generator,
         progress: Callable[[float], None] | None = None,
     ) -> tk.Tokens:
-        """The whole stream, without start and end token. Deterministic in `rng`'s state."""
+        """Return the whole stream, without start and end token; `rng`'s state decides it.
+
+        dice: by attribute; progress is told the fraction done, 0..1.
+        """
         token = np.zeros(7, np.int64)
         in_bar = 0
         while True:
@@ -223,9 +260,13 @@ class Writer:
             if crowded and a == tk.BARBEAT and allowed[1]:
                 allowed[2:] = False
             token[a] = chosen[a] = dice[name].draw(logits, allowed, rng)
-            given.append(torch.tensor([int(token[a])]))
+            given.append(_integers(token[a : a + 1], self.device))
         return token
 
 
 def _array(logits: Tensor) -> NDArray[np.float64]:
-    return logits[0].double().numpy()
+    return logits[0].double().cpu().numpy()
+
+
+def _integers(values: NDArray[np.generic], device: torch.device) -> Tensor:
+    return torch.as_tensor(np.asarray(values, np.int64), device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from vmusprod.models.layers import DecoderLayer, EncoderLayer, Packed
 
 @dataclass
 class SourceInput:
-    """The encoder's side, packed. tokens: (S, 7); chord: (S, 2), root and quality sounding there."""
+    """The encoder's side, packed. tokens: (S, 7); chord: (S, 2), root, quality sounding there."""
 
     tokens: Tensor
     chord: Tensor
@@ -28,8 +29,8 @@ class DecoderInput:
     """The decoder's side, packed; every sequence opens with the all-zero start token.
 
     tokens: (T, 7); hint, run: (T, SLOTS), hints as indices into the packed tokens; aligned: (T, 2),
-    the source tokens last before and next after each token's place, as indices into the packed source,
-    -1 where there is none.
+    the source tokens last before and next after each token's place, as indices into the packed
+    source, -1 where there is none.
     """
 
     tokens: Tensor
@@ -73,7 +74,7 @@ class Stage(nn.Module):
         self.drop = nn.Dropout(config.dropout)
 
     def encode(self, source: SourceInput) -> Tensor:
-        """The encoder's output, (S, width)."""
+        """Return the encoder's output, (S, width)."""
         x = self.source_attributes(source.tokens, source.chord) + self.source_places(source.context)
         x = self.drop(x)
         for layer in self.encoder:
@@ -90,18 +91,25 @@ class Stage(nn.Module):
         memory: Tensor | None,
         aligned: Tensor | None,
     ) -> Tensor:
-        """Decoder input of tokens whose attribute embedding is `embedded`; hints point into `everything`."""
+        """Return the decoder's input, (T, width), of tokens whose attributes are `embedded`.
+
+        Hints point into `everything`, aligned tokens into `memory`.
+        """
         x = embedded + self.places(context)
         if self.recall is not None:
             x = x + self.recall(everything, hint, run)
         if self.aligned is not None and memory is not None and aligned is not None:
             x = x + self.aligned(lookup(memory, aligned).flatten(-2))
-        return x
+        return torch.as_tensor(x)
+
+    def layers(self) -> list[DecoderLayer]:
+        """The decoder's layers, first to last."""
+        return [cast(DecoderLayer, layer) for layer in self.decoder]
 
     def forward(
         self, decoder: DecoderInput, memory: Tensor | None = None, where: Packed | None = None
     ) -> Tensor:
-        """Hidden states (T, width). memory: the source's vectors, from `encode` or the controller."""
+        """Hidden states (T, width); memory: the source's vectors, of `encode` or the controller."""
         embedded = self.attributes(decoder.tokens)
         x = self.embed(
             embedded, decoder.context, embedded, decoder.hint, decoder.run, memory, decoder.aligned
@@ -109,4 +117,4 @@ class Stage(nn.Module):
         x = self.drop(x)
         for layer in self.decoder:
             x = layer(x, decoder.packed, memory, where)
-        return x
+        return torch.as_tensor(x)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib import resources
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,12 +17,16 @@ from vmusprod.models.config import StageConfig
 from vmusprod.models.stage import Stage
 
 FORMAT = "vmus-stage-1"
+MAX_LAYERS = 128
 
 
 def save_stage(
     path: Path, config: StageConfig, weights: dict[str, Tensor], about: dict[str, object]
 ) -> None:
-    """Writes float16 weights, whole or not at all. about: what the file was trained on, JSON values."""
+    """Write weights in float16, whole or not at all.
+
+    about: what the file was trained on, JSON values. Raises OutputError.
+    """
     half = {k: v.detach().to("cpu", torch.float16).contiguous() for k, v in weights.items()}
     header = {
         "format": FORMAT,
@@ -35,9 +38,10 @@ def save_stage(
 
 
 def load_stage(path: Path, stage: str | None = None) -> tuple[Stage, dict[str, object]]:
-    """The model in float32, in evaluation mode, and what its file says about itself.
+    """Return the model in float32, in evaluation mode, and what its file says about itself.
 
-    Raises InputError when the file is missing, damaged, of another program or of another stage.
+    Raises InputError when the file is missing, damaged, of another program or of another stage, or
+    holds weights that are not finite. Nothing larger than the file's own tensors is built.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -47,10 +51,16 @@ def load_stage(path: Path, stage: str | None = None) -> tuple[Stage, dict[str, o
             config = StageConfig.from_dict(json.loads(header["config"]))
             if stage is not None and config.stage != stage:
                 raise InputError(path, f"holds the {config.stage} stage, not {stage}")
-            weights = {k: file.get_tensor(k).float() for k in file.keys()}  # noqa: SIM118
-            about = cast(dict[str, object], json.loads(header.get("about", "{}")))
+            about = json.loads(header.get("about", "{}"))
+            shapes = {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
+            _check_shapes(config, shapes)
+            weights = {k: file.get_tensor(k).float() for k in shapes}
+        if not isinstance(about, dict):
+            raise ValueError("its description is not an object")
         model = Stage(config)
         model.load_state_dict(weights)
+    except FileNotFoundError as e:
+        raise InputError(path, "no such file") from e
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as e:
         cause = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise InputError(path, f"cannot be read as vmus weights ({cause[:200]})") from e
@@ -59,6 +69,22 @@ def load_stage(path: Path, stage: str | None = None) -> tuple[Stage, dict[str, o
     return model.eval(), about
 
 
+def _check_shapes(config: StageConfig, shapes: dict[str, list[int]]) -> None:
+    """Raise ValueError unless `shapes` are those of a model of this configuration.
+
+    The model is built without memory: a header may ask for more than the machine has.
+    """
+    if config.decoder_layers + config.encoder_layers > MAX_LAYERS:
+        raise ValueError(f"over {MAX_LAYERS} layers")
+    with torch.device("meta"):
+        wanted = {k: list(v.shape) for k, v in Stage(config).state_dict().items()}
+    for name in sorted(wanted.keys() ^ shapes.keys()):
+        raise ValueError(f"{name} is {'missing' if name in wanted else 'not of this model'}")
+    for name, shape in shapes.items():
+        if shape != wanted[name]:
+            raise ValueError(f"{name} has shape {shape}, not {wanted[name]}")
+
+
 def default_weights() -> Path:
-    """The folder of the weights in the package."""
+    """Return the folder of the weights in the package."""
     return Path(str(resources.files("vmusprod"))) / "weights" / "small"

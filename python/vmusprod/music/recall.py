@@ -1,10 +1,10 @@
 """Recall: what the piece did at this very place 1, 2, 4, 8, ... bars ago.
 
-Pop music repeats itself after whole bars, and linear attention has no sharp memory. So each token is
-told, for each of a few lags, which token came next in the lagged bar after the same place (`hint`),
-and for how many tokens in a row that hint has been right (`run`). The last slot's lag is free: at
-each bar the one whose preceding bars resemble the preceding bars most. (Ours; the paper's limitations
-name the lack of repetition.)
+Pop music repeats itself after whole bars, and linear attention has no sharp memory. So each token
+is told, for each of a few lags, which token came next in the lagged bar after the same place
+(`hint`), and for how many tokens in a row that hint has been right (`run`). The last slot's lag is
+free: at each bar the one whose preceding bars resemble the preceding bars most. (Ours; the paper's
+limitations name the lack of repetition.)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BINS = 4096
 
 @dataclass(frozen=True)
 class Recall:
-    """hint: int32 (T, SLOTS), index of the hinted token, -1 where there is none; run: int8 (T, SLOTS)."""
+    """hint: int32 (T, SLOTS), index of the hinted token or -1; run: int8 (T, SLOTS), levels."""
 
     hint: NDArray[np.int32]
     run: NDArray[np.int8]
@@ -37,8 +37,8 @@ class Recall:
 def recall(tokens: tk.Tokens, source: tk.Tokens | None = None) -> Recall:
     """Hints for every token of a stream (no start or end token in it).
 
-    source: the encoder's stream over the same bars, if the stage has one; bars whose source is alike
-    are preferred by the free slot.
+    source: the encoder's stream over the same bars, if the stage has one; bars whose source is
+    alike are preferred by the free slot.
     """
     count = len(tokens)
     keys = tk.stream_keys(tokens)
@@ -59,8 +59,11 @@ def recall(tokens: tk.Tokens, source: tk.Tokens | None = None) -> Recall:
 
 
 def free_lags(tokens: tk.Tokens, bars: int, source: tk.Tokens | None) -> NDArray[np.int64]:
-    """For each bar the lag of the likest past, 0 where nothing is alike. Looks at earlier bars only
-    (and at the source of the bar itself), so it can be computed while a piece is being written."""
+    """For each bar the lag of the likest past, int64 (bars,), 0 where nothing is alike.
+
+    Looks at earlier bars only (and at the source of the bar itself), so it can be computed while a
+    piece is being written.
+    """
     own = likeness(bar_marks(tokens, bars))
     given = likeness(bar_marks(source, bars)) if source is not None else None
     lags = np.zeros(bars, np.int64)
@@ -70,7 +73,10 @@ def free_lags(tokens: tk.Tokens, bars: int, source: tk.Tokens | None) -> NDArray
 
 
 def likest_lag(own: NDArray[np.float32], given: NDArray[np.float32] | None, bar: int) -> int:
-    """The free lag of `bar` from bar likenesses (bars, bars); only rows below `bar` of `own` are read."""
+    """Return the free lag of `bar` from bar likenesses (bars, bars).
+
+    Only rows below `bar` of `own` are read.
+    """
     lag = np.arange(1, min(bar, MAX_LAG) + 1)
     past = bar - lag
     score = np.zeros(len(lag), np.float32)
@@ -102,7 +108,7 @@ def bar_marks(tokens: tk.Tokens, bars: int) -> NDArray[np.float32]:
 
 
 def mark(token: NDArray[np.integer], step: NDArray[np.integer] | int) -> NDArray[np.int64]:
-    """The hash of a token (7,) or of tokens as columns (7, N) and their 16th in the bar."""
+    """Hash a token (7,), or tokens as columns (7, N), with their 16th in the bar; below BINS."""
     chord = token[tk.ROOT].astype(np.int64) * 12 + token[tk.QUALITY]
     content = token[tk.PITCH].astype(np.int64) + 131 * chord
     return np.asarray((content * 16 + step) * 2654435761 % (1 << 32) >> 20)

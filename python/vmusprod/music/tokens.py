@@ -8,9 +8,9 @@ the constants below. An attribute that a token does not have is 0.
     chord   ROOT = 1 + root (13: no chord), QUALITY = 1 + quality (11: no chord)
     end     all zero; also serves as the start token
 
-Stream order inside a bar: the bar token, the chord of the bar's first beat (always restated, so that
-a bar can be read on its own), then for each 16th where something happens its rhythm token, the chord
-if it changes there, and the notes from low to high. `stream_keys` gives each token a number that
+Stream order inside a bar: the bar token, the chord of the bar's first beat (always restated, so
+that a bar can be read on its own), then for each 16th where something happens its rhythm token, the
+chord if it changes there, and the notes from low to high. `stream_keys` gives each token a number that
 grows strictly along the stream; everything that looks tokens up by musical place builds on it.
 """
 
@@ -91,9 +91,10 @@ def encode(
 ) -> Tokens:
     """Tokens of `bars` bars, without the end token, (T, 7).
 
-    chords: one id a beat, shape (4 * bars,); notes: sorted grid notes (N, 4); what lies outside the bars
-    is left out. Either may be None: chords alone make the chord stage's stream, notes alone a decoder's,
-    both together the accompaniment encoder's source. Raises ValueError when the notes are not sorted.
+    chords: one id a beat, shape (4 * bars,); notes: sorted grid notes (N, 4); what lies outside the
+    bars is left out. Either may be None: chords alone make the chord stage's stream, notes alone a
+    decoder's, both together the accompaniment encoder's source. Raises ValueError when the notes
+    are not sorted.
     """
     return _vmus_rs.encode_tokens(bars, chords, notes)
 
@@ -115,7 +116,7 @@ def places(tokens: Tokens) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
 
 
 def stream_keys(tokens: Tokens) -> NDArray[np.int64]:
-    """A strictly growing number for each token of a well-formed stream, shape (T,)."""
+    """Give each token of a well-formed stream a number, strictly growing, int64 (T,)."""
     bar, step = places(tokens)
     kind = tokens[:, TYPE]
     within = np.zeros(len(tokens), np.int64)
@@ -163,7 +164,7 @@ def decode_chords(tokens: Tokens, bars: int) -> NDArray[np.uint8]:
 
 
 def normalise(notes: Notes) -> Notes:
-    """Notes that a grid can hold: sorted, one a place and pitch, no overlap of equal pitches.
+    """Make notes such as a grid can hold: sorted, one a place and pitch, no pitch overlapping.
 
     Of equal (onset, pitch) the longest stays, with the loudest velocity; a note that still sounds
     when its pitch is struck again ends there. Durations are clipped to 1..64.

@@ -67,11 +67,15 @@ def self_similarity(bars: Sequence[frozenset[tuple[int, int]]]) -> NDArray[np.fl
 
 def lag_profile(similarity: NDArray[np.float64]) -> dict[int, float]:
     """Mean self-similarity at LAGS bars: where a song of 4- and 8-bar phrases has its peaks."""
-    return {k: float(np.diagonal(similarity, k).mean()) if len(similarity) > k else 0.0 for k in LAGS}
+    return {
+        k: float(np.diagonal(similarity, k).mean()) if len(similarity) > k else 0.0 for k in LAGS
+    }
 
 
 def copied_share(
-    bars: Sequence[frozenset[tuple[int, int]]], known: Counter[frozenset[tuple[int, int]]], least: int = 6
+    bars: Sequence[frozenset[tuple[int, int]]],
+    known: Counter[frozenset[tuple[int, int]]],
+    least: int = 6,
 ) -> float:
     """Share of the bars with at least `least` onsets that stand whole in `known`."""
     full = [b for b in bars if len(b) >= least]

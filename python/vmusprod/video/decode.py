@@ -7,9 +7,7 @@ is used for the progress display, to tell a real gap from a broken timestamp, an
 
 from __future__ import annotations
 
-import errno
 import math
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,25 +22,14 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from vmusprod.errors import InputError
+from vmusprod.media import MAX_PIXELS, cause_of, open_container
 
-__all__ = ["MAX_SECONDS", "Picture", "VideoReader", "open_container", "open_video"]
+__all__ = ["MAX_SECONDS", "Picture", "VideoReader", "open_video"]
 
 MAX_SECONDS = 12 * 3600.0
-_MAX_PIXELS = 16384 * 8704  # 16K; beyond it a header lies, or means harm
 _THREADS = 8
 _MAX_GAP = 60.0  # a longer gap between timestamps must be backed by the header
 _NOMINAL_RATE = 25.0  # for a file that tells no rate at all
-
-# Demuxers that read one self-contained file. ffmpeg has others that run off to other files and
-# hosts (playlists), or that take any text for a picture ("tty").
-_FORMATS = (
-    "3g2,3gp,aac,ac3,aiff,amr,apng,asf,av1,avi,avs2,caf,dirac,dnxhd,dv,dvd,flac,flv,gif,gxf,h261,"
-    "h263,h264,hevc,ivf,lavf,live_flv,m4a,m4v,matroska,mj2,mjpeg,mov,mp3,mp4,mpeg,mpegps,mpegts,"
-    "mpegvideo,mpegtsraw,mxf,nsv,nut,obu,ogg,rawvideo,rm,smjpeg,swf,svq3,vc1,vc1test,vob,vvc,w64,"
-    "wav,webm,wtv,wv,yuv4mpegpipe,y4m"
-)
-# How PNG, JPEG and BMP files begin.
-_STILL = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 
 
 @dataclass(frozen=True)
@@ -52,34 +39,6 @@ class Picture:
     frame: VideoFrame
     start: float
     end: float
-
-
-def open_container(path: Path) -> InputContainer:
-    """Open a media file for reading. Raises InputError: missing, empty, a folder, unreadable."""
-    try:
-        info = path.stat()
-        if stat.S_ISDIR(info.st_mode):
-            raise InputError(path, "is a folder, not a video")
-        if not stat.S_ISREG(info.st_mode):
-            raise InputError(path, "not a regular file")
-        if info.st_size == 0:
-            raise InputError(path, "empty file")
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise InputError(path, error) from error
-    except ValueError as error:  # a NUL in the name
-        raise InputError(path, error) from error
-    try:
-        return av.open(
-            # "file:" keeps ffmpeg from reading "12:30.mp4" as protocol "12".
-            f"file:{path}",
-            mode="r",
-            options={"format_whitelist": _FORMATS, "max_pixels": str(_MAX_PIXELS)},
-            metadata_errors="replace",
-        )
-    except (av.FFmpegError, ValueError) as error:
-        raise InputError(path, _open_cause(path, error)) from error
 
 
 def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
@@ -200,7 +159,7 @@ class VideoReader:
                     self._bad_frames += frame.is_corrupt
                     yield frame
         except av.FFmpegError as error:
-            self._notes.append(f"reading stopped early ({_words(error)})")
+            self._notes.append(f"reading stopped early ({cause_of(error)})")
 
     def _own_length(self, frame: VideoFrame, start: float) -> float:
         """How long the last frame is shown, seconds."""
@@ -270,7 +229,7 @@ def _picture_stream(path: Path, container: InputContainer) -> VideoStream:
     context = getattr(stream, "codec_context", None)  # None where ffmpeg lacks the decoder
     if context is None:
         raise InputError(path, "its pictures are coded in a way that cannot be decoded here")
-    if context.width * context.height > _MAX_PIXELS:
+    if context.width * context.height > MAX_PIXELS:
         raise InputError(path, f"pictures of {context.width}x{context.height} pixels are too large")
     return stream
 
@@ -290,24 +249,3 @@ def _stamp(frame: VideoFrame) -> float | None:
     if frame.pts is not None:
         return frame.time
     return float(frame.dts * frame.time_base) if frame.dts is not None and frame.time_base else None
-
-
-def _open_cause(path: Path, error: Exception) -> str:
-    with path.open("rb") as file:
-        head = file.read(12)
-    if head.startswith(_STILL) or (head[:4] == b"RIFF" and head[8:] == b"WEBP"):
-        return "a still picture, not a video"
-    if head[4:8] == b"ftyp":
-        return "cut off or damaged: its index (moov) is missing"
-    # EINVAL is ffmpeg's word for a format that is not on the list.
-    if isinstance(error, av.InvalidDataError) or getattr(error, "errno", None) == errno.EINVAL:
-        return "not a video"
-    if isinstance(error, av.error.EOFError):
-        return "cut off: it ends before the first picture"
-    return f"cannot be read as a video ({_words(error)})"
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, av.FFmpegError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

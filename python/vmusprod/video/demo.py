@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vmusprod.errors import OutputError
@@ -29,13 +31,14 @@ _DRAWN = (320, 180)  # drawn small, enlarged smoothly: soft shapes, a quarter of
 _SCENE_SECONDS = 4.0
 _ENCODERS = ("libx264", "libopenh264", "mpeg4", "mjpeg")
 
-Image = NDArray[np.float32]  # (H, W, 3), 0..1
-Plane = NDArray[np.float32]  # (H, W) or broadcastable to it
+Image = NDArray[np.floating[Any]]  # (H, W, 3), 0..1
+Plane = NDArray[np.floating[Any]]  # (H, W) or broadcastable to it
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class _Canvas:
-    """Where the pixels lie: `x` from -1.78 to 1.78, `y` from 1 (top) to -1, and the random choices."""
+    """Where the pixels lie, `x` from -1.78 to 1.78 and `y` from 1 (top) to -1, and the dice."""
 
     x: Plane
     y: Plane
@@ -70,6 +73,7 @@ def _write(path: Path, frames: int, rng: np.random.Generator) -> None:
         name = next(name for name in _ENCODERS if _encodes(name))
         quality = {"crf": "20", "preset": "veryfast"} if name == "libx264" else {}
         stream = out.add_stream(name, rate=RATE, options=quality)
+        assert isinstance(stream, VideoStream)
         stream.width, stream.height = _SIZE
         stream.pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"
         if not quality:
@@ -130,11 +134,11 @@ def _plan(frames: int, rng: np.random.Generator) -> list[tuple[Scene, int]]:
 
 
 def _hills(canvas: _Canvas) -> Scene:
-    """A sun rises behind three rows of hills that pass by."""
+    """Draw a sun that rises behind three rows of hills passing by."""
     x, y, rng = canvas.x, canvas.y, canvas.rng
     warm = rng.uniform(0.85, 1.0)
     side = rng.uniform(-0.9, 0.9)
-    waves = rng.uniform(0, 2 * np.pi, (3, 3))
+    waves = rng.uniform(0, 2 * np.pi, (3, 3)).tolist()
 
     def scene(time: float, done: float) -> Image:
         height = (y + 1) / 2
@@ -146,10 +150,10 @@ def _hills(canvas: _Canvas) -> Scene:
         )
         for row in range(3):
             shift = x + time * 0.12 * (row + 1) ** 1.5
-            crest = -0.15 - 0.27 * row
+            crest = np.full_like(x, -0.15 - 0.27 * row)
             for order in range(3):
                 crest = crest + 0.14 / (order + 1) * np.sin(
-                    shift * (1.3 + 1.1 * order + 0.4 * row) + waves[row, order]
+                    shift * (1.3 + 1.1 * order + 0.4 * row) + waves[row][order]
                 )
             shade = _rgb(0.16, 0.24, 0.2) * (1.3 - 0.42 * row) * dawn
             image = _over(image, shade, _soft(crest - y, 0.015))
@@ -159,7 +163,7 @@ def _hills(canvas: _Canvas) -> Scene:
 
 
 def _sea(canvas: _Canvas) -> Scene:
-    """The moon over a moving sea."""
+    """Draw the moon over a moving sea."""
     x, y, rng = canvas.x, canvas.y, canvas.rng
     place = rng.uniform(-0.8, 0.8)
     hue = rng.uniform(0.0, 0.25)
@@ -187,11 +191,11 @@ def _sea(canvas: _Canvas) -> Scene:
 
 
 def _lights(canvas: _Canvas) -> Scene:
-    """Northern lights over a starry sky."""
+    """Draw northern lights over a starry sky."""
     x, y, rng = canvas.x, canvas.y, canvas.rng
     stars = rng.random((y.size, x.size), dtype=np.float32)
-    stars = np.where(stars > 0.9965, (stars - 0.9965) / 0.0035, 0.0)
-    phase = rng.uniform(0, 2 * np.pi, 3)
+    stars = np.maximum((stars - 0.9965) / 0.0035, 0.0)
+    phase = rng.uniform(0, 2 * np.pi, 3).tolist()
     colors = [_rgb(0.1, 0.9, 0.5), _rgb(0.15, 0.6, 0.9), _rgb(0.65, 0.25, 0.85)]
 
     def scene(time: float, done: float) -> Image:
@@ -206,27 +210,28 @@ def _lights(canvas: _Canvas) -> Scene:
             rays = 0.6 + 0.4 * np.sin(14 * x + 5 * np.sin(2 * x + time) + 2 * phase[band])
             glow = _soft(above, 0.05) * np.exp(-2.2 * np.maximum(above, 0)) * rays
             image = image + (0.75 * (0.6 + 0.4 * done) * glow)[..., None] * color
-        return image
+        return np.asarray(image)
 
     return scene
 
 
 def _lanterns(canvas: _Canvas) -> Scene:
-    """Soft coloured lights rise through the dusk."""
+    """Draw soft coloured lights that rise through the dusk."""
     x, y, rng = canvas.x, canvas.y, canvas.rng
     count = 18
-    place = rng.uniform(-1.9, 1.9, count)
-    start = rng.uniform(-1.6, 1.2, count)
-    speed = rng.uniform(0.25, 0.7, count)
-    size = rng.uniform(0.07, 0.22, count)
-    base = _rgb(*rng.uniform(0.06, 0.22, 3))
-    colors = np.stack([_hue(h) for h in rng.uniform(-0.05, 0.2, count) + rng.random() * 0.8])
+    place = rng.uniform(-1.9, 1.9, count).tolist()
+    start = rng.uniform(-1.6, 1.2, count).tolist()
+    speed = rng.uniform(0.25, 0.7, count).tolist()
+    size = rng.uniform(0.07, 0.22, count).tolist()
+    base = _rgb(*rng.uniform(0.06, 0.22, 3).tolist())
+    first = 0.8 * rng.random()
+    colors = [_hue(first + more) for more in rng.uniform(-0.05, 0.2, count).tolist()]
 
     def scene(time: float, done: float) -> Image:
         image = np.ones_like(x * y)[..., None] * base * (1.2 - 0.4 * y[..., None])
         for one in range(count):
             height = (start[one] + speed[one] * time + 1.6) % 3.2 - 1.6
-            sway = place[one] + 0.08 * np.sin(2 * time + one)
+            sway = place[one] + 0.08 * math.sin(2 * time + one)
             distance = np.hypot(x - sway, y - height)
             glow = 0.75 * _soft(size[one] - distance, 0.03) + 0.35 * np.exp(-distance / size[one])
             image = image + (0.5 * glow)[..., None] * colors[one]
@@ -236,14 +241,14 @@ def _lanterns(canvas: _Canvas) -> Scene:
 
 
 def _tunnel(canvas: _Canvas) -> Scene:
-    """A fast ride through a tunnel of coloured light."""
+    """Draw a fast ride through a tunnel of coloured light."""
     x, y, rng = canvas.x, canvas.y, canvas.rng
     first = rng.random()
-    turn = rng.choice([-1.0, 1.0])
+    turn = float(rng.choice([-1.0, 1.0]))
     arms = int(rng.integers(4, 8))
 
     def scene(time: float, done: float) -> Image:
-        bend_x, bend_y = 0.35 * np.sin(1.1 * time), 0.25 * np.cos(0.9 * time)
+        bend_x, bend_y = 0.35 * math.sin(1.1 * time), 0.25 * math.cos(0.9 * time)
         radius = np.hypot(x - bend_x, y - bend_y) + 0.04
         angle = np.arctan2(y - bend_y, x - bend_x) + turn * (0.6 * time + 0.5 / radius)
         depth = 1.2 / radius + (4 + 3 * done) * time
@@ -251,8 +256,8 @@ def _tunnel(canvas: _Canvas) -> Scene:
         ribs = 0.5 + 0.5 * np.cos(arms * angle)
         near = np.clip(radius * 1.1, 0, 1)
         light = (0.15 + 0.85 * rings * (0.4 + 0.6 * ribs)) * near
-        image = light[..., None] * _hue(first + 0.04 * depth + 0.1 * ribs)
-        return image + 0.6 * np.exp(-6 * radius)[..., None]
+        walls = light[..., None] * _hue(first + 0.04 * depth + 0.1 * ribs)
+        return np.asarray(walls + 0.6 * np.exp(-6 * radius)[..., None])
 
     return scene
 
@@ -263,7 +268,7 @@ def _rgb(red: float, green: float, blue: float) -> NDArray[np.float32]:
 
 def _mix(share: Plane, low: tuple[float, float, float], high: tuple[float, float, float]) -> Image:
     """Blend from `low` to `high` as `share` goes from 0 to 1."""
-    part = np.clip(share, 0, 1)[..., None].astype(np.float32)
+    part = np.clip(share, 0, 1)[..., None]
     return (1 - part) * _rgb(*low) + part * _rgb(*high)
 
 
@@ -275,11 +280,11 @@ def _over(under: Image, color: NDArray[np.float32], share: Plane) -> Image:
 def _soft(inside: Plane, edge: float) -> Plane:
     """0 where `inside` is negative, 1 where it exceeds `edge`, a smooth ramp between."""
     ramp = np.clip(inside / edge, 0, 1)
-    return ramp * ramp * (3 - 2 * ramp)
+    return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
 
 
 def _hue(turn: Plane | float) -> NDArray[np.float32]:
     """Return the colour at `turn` (1 is once round the colour circle), (..., 3)."""
     shift = np.array([0.0, 1 / 3, 2 / 3], np.float32)
-    wave = 0.5 + 0.5 * np.cos(2 * math.pi * (np.asarray(turn)[..., None] - shift))
-    return (0.15 + 0.85 * wave).astype(np.float32)
+    wave = np.cos(2 * math.pi * (np.asarray(turn, np.float32)[..., None] - shift))
+    return np.asarray(0.575 + 0.425 * wave, np.float32)
