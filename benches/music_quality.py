@@ -2,9 +2,10 @@
 
     python benches/music_quality.py PACK [--pieces 20] [--weights DIR] [--out DIR]
 
-Prints one line each for POP909, SymMV and the generated pieces: SC, PE, PCE, EBR, IOI; the longest
-silence (s) and the longest loop of one bar; self-similarity at lags of 1, 2, 4, 8, 16 bars; the share of
-bars (six onsets or more) copied whole from a training song; notes a bar of melody and accompaniment.
+Prints one line each for POP909, SymMV and the generated pieces: SC, PE, PCE, EBR, IOI; the
+longest silence (s) and the longest loop of one bar; self-similarity at lags of 1, 2, 4, 8, 16
+bars; the share of bars (six onsets or more) copied whole from a training song; notes a bar of
+melody and accompaniment.
 """
 
 import argparse

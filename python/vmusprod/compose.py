@@ -1,4 +1,4 @@
-"""From a video's features to a piece: plan the bars, then chords, melody, accompaniment (paper Fig. 4)."""
+"""From a video's features to a piece: bars, then chords, melody, accompaniment (paper Fig. 4)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ TICKS_PER_STEP = 55
 TICKS_PER_BEAT = 220
 TEMPO_RANGE = (90.0, 130.0)
 MOTION_RANGE = (2.0, 21.0)
-"""Mean RGB difference (0..255) that maps onto TEMPO_RANGE: first to 99th percentile of MuVi-Sync's 597
-training videos (minimum and maximum, 1.0 and 36.3, would leave most videos within 10 bpm)."""
+"""Mean RGB difference (0..255) that maps onto TEMPO_RANGE: first to 99th percentile of MuVi-Sync's
+597 training videos (minimum and maximum, 1.0 and 36.3, would leave most within 10 bpm)."""
 CUE_BARS = 96
 """A longer piece is composed as several of about this length, each with an ending of its own."""
 TEMPO_TOLERANCE = 0.04
@@ -39,8 +39,10 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the user may decide. chords: one id a beat from bar 0, melody: grid notes from bar 0, both in
-    the piece's own key; they stand in for their stage.
+    """What the user may decide.
+
+    chords: one id a beat from bar 0, melody: grid notes from bar 0, both in the piece's own key;
+    they stand in for their stage.
     """
 
     seed: int = 0
@@ -54,8 +56,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Plan:
-    """The time grid. tempo in bpm; mspq: microseconds a quarter, as MIDI keeps it; pickup: 16ths of bar 0
-    that lie before the video's start; total_ticks: the video's length. 16th k starts at tick
+    """The time grid.
+
+    tempo in bpm; mspq: microseconds a quarter, as MIDI keeps it; pickup: 16ths of bar 0 that lie
+    before the video's start; total_ticks: the video's length. 16th k starts at tick
     55 * (k - pickup).
     """
 
@@ -82,9 +86,9 @@ def motion_tempo(features: VideoFeatures) -> float:
 def plan(features: VideoFeatures, settings: Settings) -> Plan:
     """Lay out bars that end with the picture.
 
-    The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats, else
-    whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is kept, and the
-    last note rings on for the rest of a 16th.
+    The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats,
+    else whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is
+    kept, and the last note rings on for the rest of a 16th.
     """
     wanted = settings.tempo or motion_tempo(features)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
@@ -142,7 +146,7 @@ class Piece:
         return midi_bytes(self.tracks(which), p.mspq, p.total_ticks, text, key=self.key)
 
     def _ticks(self, notes: tk.Notes) -> NDArray[np.int64]:
-        """(N, 4): tick, ticks, pitch, velocity. What rings at the last bar line rings to the last tick."""
+        """(N, 4): tick, ticks, pitch, velocity; what rings at the end rings to the last tick."""
         last = self.plan.bars * tk.STEPS_PER_BAR
         rows = []
         for onset, duration, pitch, velocity in notes.tolist():
@@ -174,8 +178,8 @@ def chord_notes(chords: NDArray[np.uint8]) -> tk.Notes:
 class Composer:
     """The three stages with their weights.
 
-    weights: a folder with chord.safetensors, melody.safetensors and accompaniment.safetensors; None: the
-    ones in the package. Raises InputError when they cannot be used.
+    weights: a folder with chord.safetensors, melody.safetensors and accompaniment.safetensors;
+    None: the ones in the package. Raises InputError when they cannot be used.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:

@@ -1,4 +1,4 @@
-"""Figures of written music beside real songs': is it in one key, does it repeat as songs do, does it copy?
+"""Figures of written music to lay beside real songs': its key, its repetitions, its copies.
 
 All on grid notes (N, 4) of whole pieces, melody and accompaniment together.
 """
