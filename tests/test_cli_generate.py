@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_composer import FakeComposer
 from typer.testing import CliRunner, Result
-from video_factory import drift, texture, write_clip
 
+from fake_composer import FakeComposer
+from video_factory import drift, texture, write_clip
 from vmus.app import app
 
 KEYS = ["input", "outputs", "duration", "tempo", "key", "bars", "notes", "seed", "elapsed", "error"]
@@ -140,7 +140,7 @@ def test_an_internal_error_hints_at_debug(
 
 
 SLOW = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import vmusprod.generate as g
 from fake_composer import FakeComposer
@@ -148,14 +148,13 @@ from vmusprod.files import atomic_output
 
 class Slow(FakeComposer):
     def compose(self, *arguments):
-        with atomic_output(Path(sys.argv[-1]) / "half.mid") as part:
+        with atomic_output(Path(os.environ["HALF"])) as part:
             part.write_bytes(b"half")
             print("composing", file=sys.stderr, flush=True)
             time.sleep(60)
 
 g.Composer = lambda weights, device: Slow()
 from vmus.app import main
-sys.argv[1:] = sys.argv[1:-1]
 main()
 """
 
@@ -165,10 +164,12 @@ def test_interrupted_it_says_so_and_leaves_nothing(
     clip: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     command = [sys.executable, "-c", SLOW, "generate", str(clip), "-o", str(tmp_path / "a.wav")]
+    environment = {
+        **os.environ, "PYTHONPATH": str(Path(__file__).parent), "HALF": str(tmp_path / "half.mid"),
+    }  # fmt: skip
     with subprocess.Popen(
-        [*command, str(tmp_path)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-    ) as process:  # fmt: skip
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "composing\n"
         began = time.monotonic()
@@ -179,10 +180,11 @@ def test_interrupted_it_says_so_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def real(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+def real(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own, under these environment variables."""
     return subprocess.run(
         [sys.executable, "-m", "vmus", *map(str, arguments)],
-        capture_output=True, text=True, check=False, **options,  # type: ignore[call-overload]
+        capture_output=True, text=True, check=False, env={**os.environ, **variables},
     )  # fmt: skip
 
 
@@ -193,9 +195,7 @@ def test_with_the_weights_of_the_package(clip: Path, tmp_path: Path) -> None:
     assert list(row) == KEYS
     assert row["notes"] > 0
     # Same seed, same bytes, in another process with another thread count.
-    again = real(
-        "generate", clip, "-o", tmp_path / "b.mid", env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    again = real("generate", clip, "-o", tmp_path / "b.mid", OMP_NUM_THREADS="1")
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "a.mid").read_bytes() == (tmp_path / "b.mid").read_bytes()
     other = real("generate", clip, "-o", tmp_path / "c.mid", "--seed", 1)

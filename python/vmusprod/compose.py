@@ -73,6 +73,12 @@ class Plan:
         """Tick of a 16th, within the piece."""
         return min(max((step - self.pickup) * TICKS_PER_STEP, 0), self.total_ticks)
 
+    def span(self, first: int, bars: int) -> tuple[float, float]:
+        """Start and end of some bars on the video's clock, seconds."""
+        ticks = (self.tick(b * tk.STEPS_PER_BAR) for b in (first, first + bars))
+        start, end = (t * self.mspq / 1e6 / TICKS_PER_BEAT for t in ticks)
+        return start, end
+
 
 def motion_tempo(features: VideoFeatures) -> float:
     """Mean motion mapped linearly to 90..130 bpm (paper section 4.1)."""
@@ -215,7 +221,8 @@ class Composer:
         shift = _from_common_key(key)
         chords, melody, accompaniment = [], [], []
         for number, (first, bars) in enumerate(cues(grid.bars)):
-            cue = _Cue(self.models, settings, grid, key[1], first, bars, number, progress)
+            video = video_rows(features, *grid.span(first, bars))
+            cue = _Cue(self.models, settings, grid, key[1], first, bars, number, video, progress)
             beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
             own_chords = own_melody = None
             if settings.chords is not None:
@@ -243,13 +250,14 @@ class _Cue:
         first: int,
         bars: int,
         number: int,
+        video: dict[str, NDArray[np.float32]],
         progress: Progress | None,
     ) -> None:
         from vmusprod.models.embeddings import STYLES, tempo_level
         from vmusprod.models.grammar import Frame
         from vmusprod.models.sampling import Sheet
 
-        self.models, self.settings, self.number = models, settings, number
+        self.models, self.settings, self.number, self.video = models, settings, number, video
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
@@ -284,13 +292,15 @@ class _Cue:
     ) -> tk.Tokens:
         from vmusprod.models.config import STAGES
         from vmusprod.models.grammar import Grammar
-        from vmusprod.models.sampling import Source, Writer
+        from vmusprod.models.sampling import Source, Writer, video_states
 
         model = self.models[stage]
-        encoded = None
+        encoded = seen = None
         if source is not None and chords is not None:
             encoded = Source(model, source, chords, self.sheet)
-        writer = Writer(model, self.sheet, Grammar(stage, self.frame, melody), encoded)
+        else:
+            seen = video_states(model, self.video)
+        writer = Writer(model, self.sheet, Grammar(stage, self.frame, melody), encoded, seen)
         rng = np.random.default_rng([self.settings.seed, self.number, STAGES.index(stage)])
         return writer.write(
             dice(stage, self.settings), rng, lambda share: self.report(stage, share)
@@ -316,6 +326,29 @@ def dice(stage: str, settings: Settings) -> dict[str, Dice]:
     if stage == "chord":
         warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.0, "quality": 0.9}
     return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
+
+
+def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, NDArray[np.float32]]:
+    """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
+
+    Motion is the mean of the second's steps, beside it whether a cut falls into the second.
+    """
+    first, last = int(start), max(int(np.ceil(end)), int(start) + 1)
+    steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
+    motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
+    cut = np.bincount(features.cuts.astype(np.int64), minlength=len(motion))[: len(motion)]
+    motion[:, 1] = cut > 0
+    sources = {
+        "motion": motion,
+        "color": features.color,
+        "affect": features.affect,
+        "semantic": features.semantic,
+    }
+    return {
+        name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
+        for name, rows in sources.items()
+        if rows is not None and len(rows) >= last
+    }
 
 
 def cues(bars: int) -> list[tuple[int, int]]:

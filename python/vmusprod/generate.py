@@ -7,6 +7,7 @@ KeyboardInterrupt passes through; files appear whole or not at all (`files.atomi
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 import traceback
@@ -124,8 +125,9 @@ class Generator:
             yield self.run(job, progress)
 
     def run(self, job: Job, progress: Progress | None = None) -> Result:
-        """Make one video's files. `progress` is told what is done, and the fraction, 0..1, of it.
+        """Make one video's files.
 
+        `progress` is told what is being done and the fraction of it, 0..1, nan where unknown.
         Never raises for a fault of the video, the options or the system: see `Result.error`.
         """
         began = time.monotonic()
@@ -273,7 +275,7 @@ class Generator:
         from vmusprod.music.render import render_wav
         from vmusprod.video.mux import mux_music
 
-        progress("playing", 0.0)
+        progress("playing", math.nan)
         with _folder_beside(job.output) as folder:
             score, sound = folder / "music.mid", folder / "music.wav"
             score.write_bytes(midi)
@@ -281,7 +283,7 @@ class Generator:
                 render_wav(score, job.output, self.options.soundfont)
                 return
             render_wav(score, sound, self.options.soundfont)
-            progress("adding the sound", 0.0)
+            progress("adding the sound", math.nan)
             mux_music(job.source, sound, job.output, self.options.keep_audio)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -78,6 +79,8 @@ def report_errors() -> Iterator[None]:
             raise typer.Exit(WRONG_USAGE) from None
         if isinstance(error, VmusError):
             say(f"vmus: {error}")
+        elif isinstance(error, OSError) and error.filename is not None:
+            say(f"vmus: {error.filename}: {error.strerror}")
         else:
             told = " ".join(str(error).split())[:200]
             say(f"vmus: internal error: {type(error).__name__}: {told}")
@@ -98,18 +101,24 @@ class Console:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[str, float], None]]:
-        """Yield a function that is told what is being done and the fraction, 0..1, of it."""
+        """Yield a function that is told what is being done and the fraction, 0..1 or nan."""
         if self.quiet or not sys.stderr.isatty():
             yield _ignore
             return
         from rich.console import Console as RichConsole
         from rich.markup import escape
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import (
+            BarColumn,
+            Progress,
+            TaskProgressColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
 
         bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
+            TaskProgressColumn(),
             TimeElapsedColumn(),
             console=RichConsole(stderr=True),
             transient=True,
@@ -119,10 +128,13 @@ class Console:
         )
         name = escape(title.encode(errors="replace").decode())
         with bar:
-            task = bar.add_task(name, total=1.0)
-            yield lambda what, done: bar.update(
-                task, description=f"{name}: {escape(what)}", completed=done
-            )
+            task = bar.add_task(name, total=None)
+
+            def show(what: str, done: float) -> None:
+                total = None if math.isnan(done) else 1.0
+                bar.update(task, description=f"{name}: {escape(what)}", completed=done, total=total)
+
+            yield show
 
 
 def _ignore(what: str, done: float) -> None:

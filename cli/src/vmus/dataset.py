@@ -59,7 +59,7 @@ def pack(
         with show.progress(out.name) as progress:
             report = build_pack(
                 out, symmv=symmv, pop909=pop909, midi=midi, min_fit=min_fit,
-                progress=lambda song: progress(song, 0.0),
+                progress=lambda song: progress(song, float("nan")),
             )  # fmt: skip
         reasons = Counter(reason.partition(" (")[0] for _, reason in report.skipped)
         for reason, count in reasons.most_common():

@@ -57,6 +57,6 @@ def render(
         from vmusprod.generate import render_file
 
         with Console(quiet).progress(midi.name) as progress:
-            progress("playing", 0.0)
+            progress("playing", float("nan"))
             render_file(midi, out, soundfont)
         console.result(str(out))

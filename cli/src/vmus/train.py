@@ -28,6 +28,13 @@ class Size(StrEnum):
     paper = "paper"
 
 
+class Backend(StrEnum):
+    """What computes linear attention."""
+
+    torch = "torch"
+    fast_transformers = "fast-transformers"
+
+
 def train(
     stage: Annotated[Stage, typer.Argument(metavar="chord|melody|accompaniment")],
     pack: Annotated[
@@ -58,6 +65,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a run found in DIR.")
     ] = True,
+    attention: Annotated[
+        Backend,
+        typer.Option(metavar="torch|fast-transformers", help="What computes linear attention."),
+    ] = Backend.torch,
     evaluate: Annotated[
         Path | None,
         typer.Option(metavar="PACK", help="Only measure: held-out loss, and an n-gram's."),
@@ -76,8 +87,8 @@ def train(
     vmus train melody --evaluate songs.pack --weights runs/melody --json
     torchrun --nproc-per-node 2 -m vmus train melody --pack songs.pack -o runs/melody
 
-    DIR holds state.pt to go on from, losses.jsonl, and the weights, STAGE.safetensors. Losses are
-    in nats a token.
+    DIR holds state.pt to go on from, losses.jsonl and its plot, and the weights,
+    STAGE.safetensors. Losses are in nats a token.
     """  # noqa: D301
     with console.report_errors():
         if evaluate is not None:
@@ -95,7 +106,7 @@ def train(
             stage=stage.value, config=config.value, steps=steps, minutes=minutes,
             batch_tokens=batch_tokens, lr=lr, matrix_lr=matrix_lr, warmup=warmup,
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
-            device=str(checked_device(device)), init=init,
+            device=str(checked_device(device)), init=init, attention=attention.value,
         )  # fmt: skip
         show = Console(quiet)
         trainer = Trainer(options, Pack(pack), out)

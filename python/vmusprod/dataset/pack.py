@@ -195,7 +195,11 @@ def _streams(name: str, arrays: dict[str, NDArray[np.generic]], bars: list[int])
         raise ValueError(f"{name} tokens of the wrong shape")
     if len(offset) != len(bars) + 1 or offset[0] != 0 or offset[-1] != len(tokens):
         raise ValueError(f"{name} streams do not match the songs")
-    if (np.diff(offset) < 1).any() or (tokens >= np.array(tk.SIZES)).any() or not tokens[:, 0].all():
+    if (
+        (np.diff(offset) < 1).any()
+        or (tokens >= np.array(tk.SIZES)).any()
+        or not tokens[:, 0].all()
+    ):
         raise ValueError(f"{name} tokens out of range")
     parts: list[tk.Tokens] = np.split(tokens.astype(np.int16), offset[1:-1])
     for part, count in zip(parts, bars, strict=True):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 STAGES = ("chord", "melody", "accompaniment")
+SOURCES = ("semantic", "color", "affect", "motion")
+"""What the video controller can look at."""
 MAX_SIZE = 8192
 MAX_SHIFT = 4
 """The padding between packed sequences (layers.MIN_PADDING) keeps so short a convolution apart."""
@@ -36,6 +39,8 @@ class StageConfig:
     """Feed back what stood here some bars ago (music/recall.py). Ours."""
     aligned: bool = False
     """Feed the decoder the encoder's output at its own place, beside cross-attention. Ours."""
+    sources: tuple[str, ...] = ()
+    """Video sources that the chord stage was made for; without any it has no cross-attention."""
     controller_width: int = 512
     controller_layers: int = 2
     fusion_layers: int = 2
@@ -52,11 +57,16 @@ class StageConfig:
             raise ValueError("unknown fields in the model configuration")
         if values["stage"] not in STAGES:
             raise ValueError(f"unknown stage {values['stage']!r}")
-        kwargs = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        kwargs: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        sources = kwargs.pop("sources", ())
+        if not isinstance(sources, tuple) or not set(sources) <= set(SOURCES):
+            raise ValueError("unknown video source in the model configuration")
         for name, kind in kinds.items():
             if name in kwargs and not _fits(kwargs[name], kind):
                 raise ValueError(f"bad value of {name} in the model configuration")
-        config = cls(**kwargs)
+        config = cls(**kwargs, sources=sources)
         config._check()
         return config
 
@@ -94,7 +104,7 @@ def _paper(stage: str) -> StageConfig:
     if stage == "chord":
         return StageConfig(
             stage, decoder_layers=4, encoder_layers=0,
-            decoder_sizes=_CHORD_SIZES, encoder_sizes=(0,) * 7,
+            decoder_sizes=_CHORD_SIZES, encoder_sizes=(0,) * 7, sources=("semantic", "color"),
         )  # fmt: skip
     encoder = (32, 128, 0, 0, 0, 0, 0) if stage == "melody" else _NOTE_SIZES
     return StageConfig(stage, decoder_sizes=_NOTE_SIZES, encoder_sizes=encoder)
@@ -120,6 +130,7 @@ def _small(stage: str) -> StageConfig:
         shift=4,
         recall=True,
         aligned=not chord,
+        sources=SOURCES if chord else (),
         controller_width=128,
         controller_layers=2,
         fusion_layers=2,

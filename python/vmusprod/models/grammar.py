@@ -44,7 +44,7 @@ class Frame:
     def closing(self) -> int:
         """The 16th of the last chord: the last bar's downbeat.
 
-        In a piece of one or two bars it is that bar's middle, or the video's start if that is later.
+        In a piece of one or two bars it is that bar's middle, or the video's start if later.
         """
         last = (self.bars - 1) * tk.STEPS_PER_BAR
         return last if self.bars >= 3 else max(last + tk.STEPS_PER_BAR // 2, self.first_step)
@@ -160,7 +160,7 @@ class Grammar:
         return allowed
 
     def _latest_onset(self) -> int:
-        """Return the last 16th at which the next note may come without too long a silence before it.
+        """Return the last 16th at which a note may come without too long a silence before it.
 
         Looks no further than this bar: the next bar's first 16th if there is no haste.
         """

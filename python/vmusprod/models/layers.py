@@ -60,7 +60,7 @@ class Shift(nn.Module):
         return torch.as_tensor(_ShiftFunction.apply(x, self.weight.to(x.dtype)))
 
     def step(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """x: (B, width); past: (B, taps - 1, width), newest first. Returns the output and new past."""
+        """x: (B, width); past: (B, taps - 1, width), newest first. Returns output and new past."""
         out = x + (past * self.weight).sum(1)
         return out, torch.cat([x.unsqueeze(1), past[:, :-1]], 1)
 
@@ -117,7 +117,7 @@ class DecoderLayer(nn.Module):
     """Pre-norm, causal linear self-attention, optional cross-attention, feed-forward.
 
     Cross-attention reads a state (…, H, D, D + 1) made by `memory`: one a bar (melody and
-    accompaniment) or one a sequence (chord stage).
+    accompaniment) or one a sequence (chord stage). A `memory_width` of 0 leaves it out.
     """
 
     def __init__(self, config: StageConfig, memory_width: int) -> None:
@@ -128,10 +128,11 @@ class DecoderLayer(nn.Module):
         self.shift = Shift(width, config.shift) if config.shift else None
         self.qkv = _linear(width, 3 * width)
         self.out = _linear(width, width, zero=True)
-        self.norm_cross = nn.LayerNorm(width)
-        self.cross_q = _linear(width, width)
-        self.cross_kv = _linear(memory_width, 2 * width)
-        self.cross_out = _linear(width, width, zero=True)
+        if memory_width:
+            self.norm_cross = nn.LayerNorm(width)
+            self.cross_q = _linear(width, width)
+            self.cross_kv = _linear(memory_width, 2 * width)
+            self.cross_out = _linear(width, width, zero=True)
         self.norm2 = nn.LayerNorm(width)
         self.ffn = FeedForward(width, config.feed_forward)
         self.drop = nn.Dropout(config.dropout)

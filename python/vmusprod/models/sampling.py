@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vmusprod.errors import VmusError
 from vmusprod.models import attention as att
+from vmusprod.models.controller import VideoInput
 from vmusprod.models.embeddings import Context
 from vmusprod.models.grammar import Grammar
 from vmusprod.models.heads import CHAINS
@@ -120,6 +121,26 @@ class Source:
         self.states = [
             att.bar_states(*layer.memory(self.memory, valid), slots) for layer in model.layers()
         ]
+
+
+def video_states(model: Stage, rows: dict[str, NDArray[np.float32]]) -> list[Tensor] | None:
+    """What each layer's cross-attention reads of one video; None if the model sees nothing of it.
+
+    rows: source to (S, size), one row a second.
+    """
+    seen = None
+    if model.controller is not None and rows:
+        device = model.heads.norm.weight.device
+        tensors = {name: torch.as_tensor(r, device=device) for name, r in rows.items()}
+        seconds = [len(next(iter(rows.values())))]
+        seen = model.controller(VideoInput(tensors, seconds, {name: [True] for name in rows}))
+    if seen is None:
+        return None
+    memory, packed = seen
+    return [
+        att.bar_states(*layer.memory(memory, packed.valid), packed.slots)[1:2]
+        for layer in model.layers()
+    ]
 
 
 class Past:

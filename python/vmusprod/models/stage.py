@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vmusprod.models.config import StageConfig
+from vmusprod.models.controller import Controller
 from vmusprod.models.embeddings import Attributes, Context, Places, RecallInput, lookup
 from vmusprod.models.heads import Heads
 from vmusprod.models.layers import DecoderLayer, EncoderLayer, Packed
@@ -44,7 +45,8 @@ class DecoderInput:
 class Stage(nn.Module):
     """Chord, melody or accompaniment transformer.
 
-    The chord stage has no encoder of its own: its source is the video controller's output.
+    The chord stage has no encoder of its own: its source is the video controller's output, if it
+    was made for any video source.
     """
 
     def __init__(self, config: StageConfig) -> None:
@@ -55,8 +57,10 @@ class Stage(nn.Module):
         self.places = Places(config)
         self.recall = RecallInput(width) if config.recall else None
         self.has_encoder = config.encoder_layers > 0
-        memory_width = width if self.has_encoder else config.controller_width
+        self.controller = Controller(config) if config.sources else None
+        memory_width = config.controller_width if self.controller else 0
         if self.has_encoder:
+            memory_width = width
             self.source_attributes = Attributes(config.encoder_sizes, config.chroma_size, width)
             self.source_places = Places(config)
             self.encoder = nn.ModuleList(

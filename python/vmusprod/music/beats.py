@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from vmusprod.music.grid import Grid, join_grids
 from vmusprod.music.metre import bar_starts, downbeat_score, fold, metre_features
 from vmusprod.music.metre_weights import LEVEL_WEIGHTS
-from vmusprod.music.pulse import Pulse, concentration, track_pulse
+from vmusprod.music.pulse import Pulse, concentration, pulse_of_beats, track_pulse
 from vmusprod.music.score import TimedNotes
+from vmusprod.music.tracking import track_beats
 
-__all__ = ["Reading", "Stretch", "fit_grid", "fit_stretches", "main_stretch", "readings"]
+__all__ = ["Reading", "Stretch", "fit_grid", "fit_stretches", "main_stretch", "reading_of", "readings"]
 
 Array = NDArray[np.float64]
 
@@ -100,8 +101,14 @@ def fit_stretches(notes: TimedNotes) -> list[Stretch]:
         inside = (notes.onset >= pulse.start - 0.1) & (notes.onset <= pulse.end + 0.1)
         own = notes.select(inside)
         options = readings(own, pulse)
-        if options:
-            result.append(Stretch(own, _grid(pulse, choose(options))))
+        if not options:
+            continue
+        reading = choose(options)
+        if not pulse.is_constant:
+            # The pulse may have slipped where the tempo moved; the beat of its usual length has not.
+            pulse = pulse_of_beats(own.onset, track_beats(own, 60 / reading.tempo))
+            reading = reading_of(own, pulse, 4)
+        result.append(Stretch(own, _grid(pulse, reading)))
     return result
 
 
@@ -113,19 +120,20 @@ def main_stretch(stretches: Sequence[Stretch]) -> Stretch:
 
 def readings(notes: TimedNotes, pulse: Pulse, weights: Array | None = None) -> list[Reading]:
     """All readings of the pulse at 40 to 180 beats a minute. `weights`: of the downbeat score, if not the fitted."""
-    start, stop = pulse.position(notes.onset), pulse.position(notes.offset)
     rate = float(np.ptp(pulse.count) / np.ptp(pulse.times))
     return [
-        _reading(notes, start, stop, pulses, 60 * rate / pulses, weights)
+        reading_of(notes, pulse, pulses, weights)
         for pulses in _PULSES_A_BEAT
         if _MIN_TEMPO <= 60 * rate / pulses <= _MAX_TEMPO
     ]
 
 
-def _reading(
-    notes: TimedNotes, start: Array, stop: Array, pulses: int, tempo: float, weights: Array | None
+def reading_of(
+    notes: TimedNotes, pulse: Pulse, pulses: int, weights: Array | None = None
 ) -> Reading:
-    """The reading whose beats score best, of those that begin sixteenths at this or that pulse."""
+    """Of the readings with so many pulses a beat, the one whose beats score best."""
+    start, stop = pulse.position(notes.onset), pulse.position(notes.offset)
+    tempo = 60 / pulses * float(np.ptp(pulse.count) / np.ptp(pulse.times))
     # Where pulses are finer than sixteenths, or thirds of a beat, the sixteenths may lie on any of several.
     shifts = 3 if pulses % 3 == 0 else max(1, pulses // 4)
     options = []

@@ -14,9 +14,7 @@ _LATE = 12
 """Ticks after the chord's onset at which the pedal goes down again ("legato pedal")."""
 
 
-def pedal_events(
-    chords: NDArray[np.uint8], tick: Callable[[int], int]
-) -> list[tuple[int, int]]:
+def pedal_events(chords: NDArray[np.uint8], tick: Callable[[int], int]) -> list[tuple[int, int]]:
     """(tick, CC64 value): lifted at each new chord and each bar line, down again just after.
 
     chords: one id a beat; tick: maps a 16th to a tick. The pedal is down when the piece ends and is

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Pulse", "concentration", "group_events", "track_pulse"]
+__all__ = ["Pulse", "concentration", "group_events", "pulse_of_beats", "track_pulse"]
 
 Array = NDArray[np.float64]
 
@@ -53,6 +53,11 @@ class Pulse:
     start: float
     end: float
     fit: float
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether one rate holds throughout."""
+        return len(self.times) == 2
 
     def position(self, seconds: Array) -> Array:
         """Pulses at times, continued linearly outside the curve."""
@@ -130,8 +135,10 @@ def _statistics(time: Array, weight: Array, centre: Array, rate: Array) -> Array
     """Rayleigh statistic n R^2 of each window at each rate, mean 1 for noise: (rates, windows)."""
     result = np.zeros((len(rate), len(centre)))
     for part, near, window in _windows(time, weight, centre, _SIGMA):
-        angle = 2 * np.pi * rate[:, None] * (time[near] - centre[part.start])
-        power = (np.cos(angle) @ window) ** 2 + (np.sin(angle) @ window) ** 2
+        # Single precision: angles stay below 4000 rad, and the sines are most of the tracker's time.
+        angle = np.outer(2 * np.pi * rate, time[near] - centre[part.start]).astype(np.float32)
+        single = window.astype(np.float32)
+        power = (np.cos(angle) @ single) ** 2 + (np.sin(angle) @ single) ** 2
         result[:, part] = power / np.maximum((window**2).sum(axis=0), 1e-3)
     return np.minimum(result, _STRONG)
 
@@ -198,19 +205,43 @@ def _stretch(time: Array, weight: Array, centre: Array, rate: Array) -> Pulse:
     count = np.concatenate([[0.0], np.cumsum((local[1:] + local[:-1]) / 2 * _GRID)])
     for sigma, stiffness in _REFINE:
         count = count - _residual(time, weight, grid, count, sigma, stiffness)
-    count = np.maximum.accumulate(count + 1e-6 * np.arange(len(count)))
-    position = np.interp(time, grid, count)
-    drifting = Pulse(grid, count, start, end, predictability(time, position))
+    drifting = _curve(time, grid, count)
     if end - start > _LONGEST_CONSTANT:
         return drifting
     constant = _constant(time, weight, float(count[-1] - count[0]) / float(grid[-1] - grid[0]))
     return constant if constant.fit >= drifting.fit - _PREFER_CONSTANT else drifting
 
 
+def pulse_of_beats(onset: Array, beats: Array, division: int = 4) -> Pulse:
+    """The pulse that divides known beats, corrected by where the onsets around lie on it (less than half a pulse)."""
+    group, time = group_events(onset)
+    weight = np.sqrt(np.bincount(group))
+    grid = np.arange(min(time[0], beats[0]), max(time[-1], beats[-1]) + _GRID, _GRID)
+    count = _continued(grid, beats, division * np.arange(len(beats), dtype=np.float64))
+    for sigma, stiffness in _REFINE[1:]:
+        count = count - _residual(time, weight, grid, count, sigma, stiffness, 0.3)
+    return _curve(time, grid, count)
+
+
+def _curve(time: Array, grid: Array, count: Array) -> Pulse:
+    count = np.maximum.accumulate(count + 1e-6 * np.arange(len(count)))
+    fit = predictability(time, np.interp(time, grid, count))
+    return Pulse(grid, count, float(time[0]), float(time[-1]), fit)
+
+
 def _residual(
-    time: Array, weight: Array, grid: Array, count: Array, sigma: float, stiffness: float
+    time: Array,
+    weight: Array,
+    grid: Array,
+    count: Array,
+    sigma: float,
+    stiffness: float,
+    most: float | None = None,
 ) -> Array:
-    """How far the events are ahead of the count, in pulses, as a smooth curve over the grid."""
+    """How far the events are ahead of the count, in pulses, as a smooth curve over the grid.
+
+    With `most` the count's own whole pulses hold and the curve stays within +-`most`; without, it is unwrapped along the piece.
+    """
     phase = np.exp(2j * np.pi * np.interp(time, grid, count))
     knot = np.arange(grid[0], grid[-1] + 0.5, 0.5)
     total = np.zeros(len(knot), complex)
@@ -219,7 +250,8 @@ def _residual(
         total[part] = phase[near] @ window
         square[part] = (window**2).sum(axis=0)
     trust = np.minimum(np.abs(total) ** 2 / np.maximum(square, 1e-3), 20.0)
-    ahead = np.unwrap(np.angle(total)) / (2 * np.pi)
+    ahead = np.angle(total) / (2 * np.pi)
+    ahead = np.unwrap(ahead, period=1.0) if most is None else np.clip(ahead, -most, most)
     return np.interp(grid, knot, _smooth(ahead, trust + 1e-3, stiffness))
 
 

@@ -121,7 +121,7 @@ def run_level(run: int) -> int:
 
 def _run_levels(hit: NDArray[np.bool_]) -> NDArray[np.int8]:
     index = np.arange(len(hit))[:, None]
-    last_miss = np.maximum.accumulate(np.where(hit, -1, index), axis=0) if len(hit) else index
+    last_miss = np.maximum.accumulate(np.where(hit, -1, index), axis=0)
     run = index - last_miss
     table = np.array([run_level(r) for r in range(66)], np.int8)
     return table[np.minimum(run, 65)]

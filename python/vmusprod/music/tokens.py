@@ -10,8 +10,8 @@ the constants below. An attribute that a token does not have is 0.
 
 Stream order inside a bar: the bar token, the chord of the bar's first beat (always restated, so
 that a bar can be read on its own), then for each 16th where something happens its rhythm token, the
-chord if it changes there, and the notes from low to high. `stream_keys` gives each token a number that
-grows strictly along the stream; everything that looks tokens up by musical place builds on it.
+chord if it changes there, and the notes from low to high. `stream_keys` gives each token a number
+that grows strictly along the stream; everything that looks tokens up by musical place builds on it.
 """
 
 from __future__ import annotations

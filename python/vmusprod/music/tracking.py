@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 PARTS = 24  # places in a beat: 16ths and triplets both fall on them
 CLASSES = 8  # of strength
-_FRAMES = 40  # a beat, of the time axis
+_FRAMES = 32  # a beat, of the time axis
 _SHORTEST, _LONGEST = 0.65, 1.5  # of the usual beat
 _CHANGE_COST = 150.0  # a squared log ratio of neighbouring beats
 _DISTANCE_COST = 1.0  # a squared log ratio to the usual beat
@@ -132,9 +132,8 @@ def track_beats(notes: TimedNotes, beat: float, model: StrengthModel | None = No
     longest = int(lengths[-1])
     start = float(time[0]) - 1.5 * beat
     size = int((time[-1] - start) / frame) + 2 * _FRAMES
-    events = np.zeros((CLASSES, size))
-    np.add.at(events, (strength, ((time - start) / frame + 0.5).astype(np.int64)), 1.0)
-    gain = _gains(events, lengths, _evidence(model.places))
+    at = ((time - start) / frame + 0.5).astype(np.int64)
+    gain = _gains(at, strength, size, lengths, _evidence(model.places))
     log_length = np.log(lengths / _FRAMES)
     gain -= (_DISTANCE_COST * log_length**2).astype(np.float32)
     change = -_CHANGE_COST * (log_length[:, None] - log_length) ** 2
@@ -159,17 +158,24 @@ def track_beats(notes: TimedNotes, beat: float, model: StrengthModel | None = No
     return start + frame * np.array(path[::-1])
 
 
-def _gains(events: Array, lengths: NDArray[np.int64], evidence: Array) -> NDArray[np.float32]:
-    """Evidence of the events in a beat that ends (exclusively) at frame t, by its length: float32 (frames, lengths)."""
-    size = events.shape[1]
+def _gains(
+    at: NDArray[np.int64],
+    strength: NDArray[np.intp],
+    size: int,
+    lengths: NDArray[np.int64],
+    evidence: Array,
+) -> NDArray[np.float32]:
+    """Evidence of the events in a beat that ends (exclusively) at frame t, by its length: float32 (size, lengths).
+
+    `at`, `strength` (E,): frame and class of each event.
+    """
     gain = np.zeros((size, len(lengths)), np.float32)
     for k, length in enumerate(lengths.tolist()):
         place = np.arange(length) / length * PARTS
         left = place.astype(np.int64)
         part = place - left
         kernel = evidence[:, left] * (1 - part) + evidence[:, (left + 1) % PARTS] * part
-        total = np.zeros(size + length - 1)
-        for row, weights in zip(events, kernel, strict=True):
-            total += np.convolve(row, weights[::-1])
-        gain[1:, k] = total[: size - 1]
+        # An event i frames into a beat lies in the beat that ends length - i frames later.
+        ends = at[:, None] + np.arange(length, 0, -1)
+        gain[:, k] = np.bincount(ends.ravel(), kernel[strength].ravel(), minlength=size)[:size]
     return gain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ Array = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Stream:
-    """One token sequence and the place of each token. `context` columns follow `Context`'s fields."""
+    """One token sequence and the place of each token; `context` by the names of `Context`."""
 
     tokens: Array
     context: dict[str, NDArray[np.float64]]
@@ -32,7 +33,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class Example:
-    """One song for one stage. decoder opens with the start token; target (T, 7) closes with the end."""
+    """One song for one stage: decoder opens with the start token, target (T, 7) ends with the end.
+
+    hint, run, aligned: as in `DecoderInput`, indices into this song alone.
+    """
 
     decoder: Stream
     target: Array
@@ -43,7 +47,7 @@ class Example:
 
 
 def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | None]:
-    """What a stage writes and what it reads (None for chords)."""
+    """Return what a stage writes and what it reads (None for chords)."""
     if stage == "chord":
         return song.chord, None
     if stage == "melody":
@@ -55,7 +59,7 @@ def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | 
 
 
 def make_example(stage: str, song: PackedSong) -> Example:
-    """The arrays of one song; index conventions as in `DecoderInput`."""
+    """Make the arrays of one song for one stage."""
     written, read = stage_streams(stage, song)
     start = np.zeros((1, 7), np.int16)
     recall = rc.recall(written, read)
@@ -104,7 +108,7 @@ def _stream(tokens: tk.Tokens, song: PackedSong, stage: str) -> Stream:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed songs. target: (N, 7) of the real tokens, rows: (N,) their places in the packed decoder."""
+    """Packed songs; target: (N, 7) of the real tokens, rows: (N,) their places in the decoder."""
 
     decoder: DecoderInput
     source: SourceInput | None
@@ -112,26 +116,28 @@ class Batch:
     rows: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on a device."""
-        return _move(self, device)  # type: ignore[no-any-return]
+        """Return the same batch on a device."""
+        moved: Batch = _move(self, device)
+        return moved
 
 
-def _move(value: object, device: torch.device) -> object:
+def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(_move(v, device) for v in value))
     if hasattr(value, "__dataclass_fields__"):
-        moved = {f.name: _move(getattr(value, f.name), device) for f in fields(value)}  # type: ignore[arg-type]
+        moved = {f.name: _move(getattr(value, f.name), device) for f in fields(value)}
         return type(value)(**moved)
     return value
 
 
-def collate(
-    examples: list[Example], rng: np.random.Generator | None = None
-) -> Batch:
-    """Packs songs end to end. With `rng` (training) controls are dropped song by song, so that the model
-    also works where they are unknown; without it (evaluation) density, loudness and style are unknown."""
+def collate(examples: list[Example], rng: np.random.Generator | None = None) -> Batch:
+    """Pack songs end to end.
+
+    With `rng` (training) controls are dropped song by song, so that the model also works where they
+    are unknown; without it (evaluation) density, loudness and style are unknown.
+    """
     keep = [_kept_controls(rng) for _ in examples]
     decoder, offsets = _pack([e.decoder for e in examples], keep)
     source_offsets = np.zeros(len(examples), np.int64)
@@ -240,5 +246,3 @@ class StageData:
             held.append(e)
         if held:
             yield collate(held)
-
-

@@ -1,8 +1,8 @@
 """The yardstick: an interpolated n-gram over the very tokens that a stage is trained on.
 
-Interpolated Kneser-Ney with one discount an order (Chen & Goodman 1999). A compound token is one symbol;
-below the unigrams lies the product of the attributes' own frequencies, so that a combination that was
-never seen still has its probability.
+Interpolated Kneser-Ney with one discount an order (Chen & Goodman 1999). A compound token is one
+symbol; below the unigrams lies the product of the attributes' own frequencies, so that a
+combination that was never seen still has its probability.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class KneserNey:
         for n in range(self.order):
             here = context[len(context) - n :]
             following = self.counts[n].get(here)
-            if following is None:
+            if not following:
                 break
             total, discount = self.totals[n][here], self.discounts[n]
             seen = max(following.get(symbol, 0) - discount, 0.0)
@@ -92,7 +92,7 @@ class _Attributes:
 
 
 def stage_sequences(pack: Pack, stage: str, split: str) -> list[list[Symbol]]:
-    """The stage's streams as symbols, each with its end token."""
+    """Return the stage's streams as symbols, each with its end token."""
     end = (0,) * len(tk.SIZES)
     return [
         [*map(tuple, stage_streams(stage, song)[0].tolist()), end] for song in pack.songs(split)

@@ -12,7 +12,10 @@ _NS = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz iteration of Muon (Jordan et al. 2024). matrices: (N, rows, columns)."""
+    """Newton-Schulz iteration of Muon (Jordan et al. 2024): singular values near 1.
+
+    matrices: (N, rows, columns).
+    """
     a, b, c = _NS
     x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     tall = x.shape[-2] > x.shape[-1]
@@ -21,11 +24,11 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = x @ x.transpose(-1, -2)
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.transpose(-1, -2) if tall else x
+    return torch.as_tensor(x.transpose(-1, -2) if tall else x)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised; a step moves every singular direction alike. 2-d parameters only."""
+    """Momentum, orthogonalised: a step moves every singular direction alike. For matrices only."""
 
     def __init__(
         self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
@@ -43,10 +46,10 @@ class Muon(torch.optim.Optimizer):
             for shape, params in shapes.items():
                 updates = []
                 for p in params:
-                    state = self.state[p]
-                    buffer = state.setdefault("momentum", torch.zeros_like(p))
-                    buffer.lerp_(p.grad, 1 - group["momentum"])
-                    updates.append(p.grad.lerp(buffer, group["momentum"]))
+                    buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    grad = torch.as_tensor(p.grad)
+                    buffer.lerp_(grad, 1 - group["momentum"])
+                    updates.append(grad.lerp(buffer, group["momentum"]))
                 moved = orthogonalise(torch.stack(updates))
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
                 for p, update in zip(params, moved, strict=True):
@@ -56,7 +59,8 @@ class Muon(torch.optim.Optimizer):
 
 def make_optimizers(model: nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
     """Muon on the matrices of the layers, AdamW on embeddings, norms, biases and output heads."""
-    matrices, rest = [], []
+    matrices: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, p in model.named_parameters():
         inner = p.ndim == 2 and min(p.shape) >= 64 and "logits" not in name
         embedding = any(part in name for part in ("tables", "table", "runs", "given", "shift"))
@@ -68,8 +72,10 @@ def make_optimizers(model: nn.Module, lr: float, matrix_lr: float) -> list[torch
 
 
 def trapezoid(step: int, warmup: int, progress: float, cooldown: float) -> float:
-    """Factor of the learning rate: linear up, flat, then linearly to zero over the last `cooldown` share
-    of the budget. progress: 0..1 of the budget spent."""
+    """Factor of the learning rate: linear up, flat, then linearly down to zero.
+
+    warmup: steps up; cooldown: share of the budget down; progress: share of the budget spent.
+    """
     up = min(1.0, (step + 1) / max(warmup, 1))
     down = min(1.0, max(0.0, 1 - progress) / cooldown) if cooldown > 0 else 1.0
     return min(up, down)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,24 +12,40 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch import distributed as dist
 
 from vmusprod.dataset.pack import Pack
-from vmusprod.errors import InputError
+from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
 from vmusprod.files import atomic_output
+from vmusprod.models.attention import use_backend
+from vmusprod.models.backend import find_backend
+from vmusprod.models.config import StageConfig
 from vmusprod.models.config import config as named_config
 from vmusprod.models.stage import Stage
 from vmusprod.models.weights import load_stage, save_stage
 from vmusprod.training.data import Batch, StageData, collate
+from vmusprod.training.distributed import (
+    largest,
+    mean_gradients,
+    own_device,
+    process_group,
+    rank_and_world,
+)
 from vmusprod.training.optim import Average, make_optimizers, trapezoid
+from vmusprod.training.plot import plot_losses
 
 Report = Callable[[dict[str, float]], None]
+
+SAVE_SECONDS = 240.0
+_COUNTERS = ("step", "epoch", "place", "tokens", "best", "seconds")
 
 
 @dataclass
 class TrainOptions:
-    """What a run is made of. Budget: whichever of `steps` and `minutes` ends first (minutes count this
-    call only); with neither, ten epochs. Rates are at the top of the trapezoid."""
+    """What a run is made of.
+
+    Budget: whichever of `steps` and `minutes` ends first (minutes count this call only); with
+    neither, ten epochs. Rates are at the top of the trapezoid. attention: see models/backend.py.
+    """
 
     stage: str
     config: str = "small"
@@ -46,11 +62,12 @@ class TrainOptions:
     device: str = "cpu"
     evaluate_minutes: float = 10.0
     init: Path | None = None
+    attention: str = "torch"
     overrides: dict[str, object] = field(default_factory=dict)
 
 
 def forward(model: Stage, batch: Batch) -> dict[str, Tensor]:
-    """Summed losses of a batch by attribute, in nats."""
+    """Sum the losses of a batch by attribute, in nats."""
     memory = where = None
     if batch.source is not None:
         memory, where = model.encode(batch.source), batch.source.packed
@@ -61,6 +78,7 @@ def forward(model: Stage, batch: Batch) -> dict[str, Tensor]:
 @torch.no_grad()
 def evaluate(model: Stage, data: StageData, device: torch.device) -> dict[str, float]:
     """Nats a token over whole songs, in total and by attribute (shares of the total)."""
+    training = model.training
     model.eval()
     sums: dict[str, float] = {}
     count = 0
@@ -68,26 +86,31 @@ def evaluate(model: Stage, data: StageData, device: torch.device) -> dict[str, f
         for name, loss in forward(model, batch.to(device)).items():
             sums[name] = sums.get(name, 0.0) + float(loss)
         count += len(batch.target)
-    model.train()
+    model.train(training)
     shares = {name: value / max(count, 1) for name, value in sums.items()}
     return {"nats_per_token": sum(shares.values()), **shares}
 
 
 class Trainer:
-    """Holds a run's state in `folder`: state.pt (to resume), losses.jsonl, STAGE.safetensors (averaged
-    weights of the best evaluation so far)."""
+    """A run, its state in `folder`.
+
+    state.pt (to resume), losses.jsonl and its plot losses.png (where matplotlib is installed),
+    STAGE.safetensors (averaged weights of the best evaluation so far). Under torchrun every process
+    holds the same weights and trains on batches of its own; the first writes the files.
+
+    Raises InputError for a pack without training songs or an unusable `init`, ValueError for a
+    stage, configuration or attention backend that does not exist, MissingDependencyError where the
+    backend is not installed.
+    """
 
     def __init__(self, options: TrainOptions, pack: Pack, folder: Path) -> None:
+        find_backend(options.attention)
         self.options = options
         self.folder = folder
-        self.rank = int(os.environ.get("RANK", 0))
-        self.world = int(os.environ.get("WORLD_SIZE", 1))
-        self.device = torch.device(options.device)
+        self.rank, self.world = rank_and_world()
+        self.device = own_device(torch.device(options.device), self.world)
         torch.manual_seed(options.seed)
-        settings = named_config(options.config, options.stage)
-        if options.dropout is not None:
-            settings = _replace(settings, dropout=options.dropout)
-        self.config = _replace(settings, **options.overrides)
+        self.config = _config(options)
         self.model = Stage(self.config)
         if options.init is not None:
             self._init_from(options.init)
@@ -103,16 +126,21 @@ class Trainer:
         self.tokens = 0
         self.best = float("inf")
         self.seconds = 0.0
-        self.about = {"pack": pack.about}
+        self.about: dict[str, object] = {"pack": pack.about}
+        self._order: tuple[int, list[list[int]]] = (-1, [])
 
     def _init_from(self, path: Path) -> None:
         loaded, _ = load_stage(path, self.options.stage)
         own = self.model.state_dict()
-        fitting = {k: v for k, v in loaded.state_dict().items() if k in own and own[k].shape == v.shape}
+        given = loaded.state_dict()
+        fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
         self.model.load_state_dict({**own, **fitting})
 
     def resume(self) -> bool:
-        """Goes on from state.pt if it is there; says whether it was."""
+        """Go on from state.pt if it is there; say whether it was.
+
+        Raises InputError for a damaged state, or one of a run with other sizes.
+        """
         path = self.folder / "state.pt"
         if not path.exists():
             return False
@@ -123,15 +151,17 @@ class Trainer:
                 optimizer.load_state_dict(saved)
             self.average.weights = state["average"]
             self.average.steps = state["average_steps"]
-            for name in ("step", "epoch", "place", "tokens", "best", "seconds"):
+            for name in _COUNTERS:
                 setattr(self, name, state[name])
-            torch.set_rng_state(state["rng"].cpu())
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as e:
-            raise InputError(path, f"cannot resume from it ({str(e).splitlines()[0][:200]})") from e
+        except _DAMAGE as e:
+            cause = (str(e).strip().splitlines() or [type(e).__name__])[0]
+            raise InputError(path, f"cannot resume from it ({cause[:200]})") from e
+        if not self.rank:
+            self._trim_log()
         return True
 
     def save(self) -> None:
-        """Writes state.pt, whole or not at all."""
+        """Write state.pt, whole or not at all. Raises OutputError."""
         if self.rank:
             return
         state = {
@@ -139,70 +169,78 @@ class Trainer:
             "optimizers": [o.state_dict() for o in self.optimizers],
             "average": self.average.weights,
             "average_steps": self.average.steps,
-            "rng": torch.get_rng_state(),
-            **{k: getattr(self, k) for k in ("step", "epoch", "place", "tokens", "best", "seconds")},
+            **{name: getattr(self, name) for name in _COUNTERS},
         }
         with atomic_output(self.folder / "state.pt") as part:
             torch.save(state, part)
 
     def run(self, report: Report | None = None) -> dict[str, float]:
-        """Trains until the budget is spent; returns the last evaluation."""
-        o = self.options
-        self.folder.mkdir(parents=True, exist_ok=True)
-        began = last_eval = last_save = time.monotonic()
-        steps = o.steps
-        if steps is None and o.minutes is None:
-            steps = 10 * len(self.train_data.epoch(o.batch_tokens, 0))
-        spent = self.seconds
-        while True:
-            now = time.monotonic()
-            progress = self._progress(steps, now - began)
-            if progress >= 1:
-                break
-            loss = self._train_step(progress)
-            self.seconds = spent + time.monotonic() - began
-            if report is not None:
-                report({"step": self.step, "loss": loss, "progress": progress, "tokens": self.tokens})
-            if self.step % 20 == 0:
-                self._log({"step": self.step, "tokens": self.tokens, "train": loss,
-                           "seconds": round(self.seconds, 1)})  # fmt: skip
-            if now - last_save > 240:
-                self.save()
-                last_save = now
-            if now - last_eval > o.evaluate_minutes * 60:
-                self._evaluate()
-                last_eval = time.monotonic()
-        result = self._evaluate()
-        self.save()
+        """Train until the budget is spent; return the last evaluation (empty: no held-out songs).
+
+        `report` is told step, loss, progress (0..1) and tokens after each step. Raises OutputError
+        when a file cannot be written, VmusError when the loss is no longer finite or the other
+        processes cannot be joined.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise OutputError(self.folder, e) from e
+        with process_group(self.world, self.device), use_backend(self.options.attention):
+            self._loop(report)
+            result = self._evaluate()
+            self.save()
         return result
 
+    def _loop(self, report: Report | None) -> None:
+        began = last_eval = last_save = time.monotonic()
+        steps = self._steps()
+        spent = self.seconds
+        while (progress := self._progress(steps, time.monotonic() - began)) < 1:
+            loss = self._train_step(progress)
+            now = time.monotonic()
+            self.seconds = spent + now - began
+            row = {"step": self.step, "loss": loss, "progress": progress, "tokens": self.tokens}
+            if report is not None:
+                report(row)
+            if self.step % 20 == 0:
+                self._log({"train": loss})
+            if now - last_save > SAVE_SECONDS:
+                self.save()
+                last_save = now
+            if now - last_eval > self.options.evaluate_minutes * 60 and not self.rank:
+                self._evaluate()
+                last_eval = time.monotonic()
+
+    def _steps(self) -> int | None:
+        o = self.options
+        if o.steps is not None or o.minutes is not None:
+            return o.steps
+        return -(-10 * len(self._batches(0)) // self.world)
+
     def _progress(self, steps: int | None, seconds: float) -> float:
+        """Share of the budget that is spent; all processes stop at the same step."""
         shares = [0.0]
         if steps is not None:
-            shares.append(self.step / max(steps, 1))
+            shares.append(self.step / steps if self.step < steps else 1.0)
         if self.options.minutes is not None:
-            shares.append(seconds / (self.options.minutes * 60))
-        progress = max(shares)
-        if self.world > 1:  # all ranks must stop at the same step
-            agreed = torch.tensor(progress, device=self.device)
-            dist.all_reduce(agreed, dist.ReduceOp.MAX)
-            progress = float(agreed)
-        return progress
+            shares.append(seconds / max(self.options.minutes * 60, 1e-9))
+        return largest(max(shares), self.world, self.device)
+
+    def _batches(self, epoch: int) -> list[list[int]]:
+        """Song numbers of each batch of an epoch, the same in every process."""
+        if self._order[0] != epoch:
+            seed = self.options.seed * 100_003 + epoch
+            self._order = epoch, self.train_data.epoch(self.options.batch_tokens, seed)
+        return self._order[1]
 
     def _next_batch(self) -> Batch:
-        seed = self.options.seed * 100_003 + self.epoch
-        batches = self.train_data.epoch(self.options.batch_tokens, seed)
-        if self.place + self.world > len(batches):
+        """Return this process's batch of the next round; the epoch's last round is filled up."""
+        if self.place >= len(self._batches(self.epoch)):
             self.epoch += 1
             self.place = 0
-            if self.world > len(batches):
-                self.place = -self.rank  # fewer batches than ranks: all take the first
-            return self._next_batch() if self.place == 0 else self._collate(batches[0])
-        chosen = batches[self.place + self.rank]
+        batches = self._batches(self.epoch)
+        chosen = batches[(self.place + self.rank) % len(batches)]
         self.place += self.world
-        return self._collate(chosen)
-
-    def _collate(self, chosen: list[int]) -> Batch:
         rng = np.random.default_rng([self.options.seed, self.step, self.rank])
         return collate([self.train_data.examples[i] for i in chosen], rng)
 
@@ -214,39 +252,36 @@ class Trainer:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
             optimizer.zero_grad(set_to_none=True)
-        cuda = self.device.type == "cuda"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=cuda):
+        # Dropout is a matter of step and process alone, so that a resumed run repeats it.
+        torch.manual_seed(_seed(o.seed, self.step, self.rank))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             losses = forward(self.model, batch)
         total = torch.stack([v.float() for v in losses.values()]).sum() / len(batch.target)
         total.backward()  # type: ignore[no-untyped-call]
-        self._reduce()
+        loss = float(total.detach())
+        if not np.isfinite(loss):
+            raise VmusError(f"the loss is {loss} at step {self.step}: try a lower learning rate")
+        mean_gradients(self.model.parameters(), self.world)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
         self.average.update(self.model)
         self.step += 1
         self.tokens += len(batch.target) * self.world
-        return float(total.detach())
-
-    def _reduce(self) -> None:
-        if self.world == 1:
-            return
-        grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.model.parameters()]
-        flat = torch.cat([g.flatten() for g in grads])
-        dist.all_reduce(flat)
-        flat /= self.world
-        for p, g in zip(self.model.parameters(), flat.split([g.numel() for g in grads]), strict=True):
-            p.grad = g.view_as(p)
+        return loss
 
     def _evaluate(self) -> dict[str, float]:
+        """Measure the averaged weights, and keep them if they are the best so far."""
         live = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average.weights)
         result = evaluate(self.model, self.val_data, self.device) if self.val_data.examples else {}
         self.model.load_state_dict(live)
-        self._log({"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1),
-                   "val": result.get("nats_per_token"), "by": result})  # fmt: skip
+        if self.rank:
+            return result
+        self._log({"val": result.get("nats_per_token"), "by": result})
+        self._draw()
         score = result.get("nats_per_token", 0.0)
-        if score <= self.best and not self.rank:
+        if score <= self.best:
             self.best = score
             about = {**self.about, "tokens": self.tokens, "steps": self.step, "val": result,
                      "options": {k: str(v) for k, v in asdict(self.options).items()}}  # fmt: skip
@@ -254,14 +289,58 @@ class Trainer:
                        self.average.weights, about)  # fmt: skip
         return result
 
-    def _log(self, row: dict[str, object]) -> None:
+    @property
+    def log(self) -> Path:
+        """The run's losses, one JSON object a line."""
+        return self.folder / "losses.jsonl"
+
+    def _log(self, what: dict[str, object]) -> None:
         if self.rank:
             return
-        with (self.folder / "losses.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        row = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), **what}
+        try:
+            with self.log.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as e:
+            raise OutputError(self.log, e) from e
+
+    def _trim_log(self) -> None:
+        """Drop what was logged after the state was saved: those steps come again."""
+        if not self.log.exists():
+            return
+        kept = []
+        for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                if json.loads(line)["step"] <= self.step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError, TypeError):
+                continue  # cut short by a crash
+        with atomic_output(self.log) as part:
+            part.write_text("".join(kept), encoding="utf-8")
+
+    def _draw(self) -> None:
+        try:
+            plot_losses(self.log, self.folder / "losses.png")
+        except MissingDependencyError:
+            return  # an optional extra
 
 
-def _replace(config: object, **changes: object) -> object:
-    import dataclasses
+def _config(options: TrainOptions) -> StageConfig:
+    # Packs hold no video: a controller would stay as random as it was made.
+    changes: dict[str, object] = {"sources": (), **options.overrides}
+    if options.dropout is not None:
+        changes["dropout"] = options.dropout
+    return StageConfig.from_dict(
+        {**named_config(options.config, options.stage).to_dict(), **changes}
+    )
 
-    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+_DAMAGE = (
+    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+"""What torch.load and load_state_dict raise on files that are not what they should be."""

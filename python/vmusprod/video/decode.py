@@ -29,6 +29,7 @@ __all__ = ["MAX_SECONDS", "Picture", "VideoReader", "open_video"]
 MAX_SECONDS = 12 * 3600.0
 _THREADS = 8
 _MAX_GAP = 60.0  # a longer gap between timestamps must be backed by the header
+_DISORDER = 0.25  # seconds back that are a slip, not a new beginning
 _NOMINAL_RATE = 25.0  # for a file that tells no rate at all
 
 
@@ -131,7 +132,7 @@ class VideoReader:
                 yield frame, 0.0
                 continue
             time = last + self._nominal if stamp is None else stamp + shift
-            if time <= last and time > last - 1.0:
+            if last - _DISORDER < time <= last:
                 continue  # shown for no time at all
             if time <= last or not self._plausible(last, time):
                 # Joined recordings, a broken timestamp: go on where the last picture ended.
@@ -176,7 +177,7 @@ class VideoReader:
         return later - time <= _MAX_GAP
 
     def _track(self, packet: Packet[VideoStream]) -> None:
-        if self._progress is None or packet.dts is None:
+        if self._progress is None or not packet.size:
             return
         size = self._container.size
         if self._length and packet.pts is not None and packet.time_base:

@@ -48,6 +48,7 @@ _AUDIBLE = 10 ** (-42 / 10)  # mean square of the original above which it "sound
 _MAX_BOOST = 10 ** (6 / 20)  # of a quiet original; more would raise its noise
 _SOUND_CODECS = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
 # What describes the old file rather than its content.
+_DISORDER = 0.25  # seconds back that are a slip, not a new beginning
 _INDEXED = {".mp4", ".m4v", ".mov"}
 _CONTAINER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
 
@@ -106,7 +107,7 @@ class _Clock:
         step = packet.duration or 1
         if self._last is not None and packet.dts + self._shift <= self._last:
             # Joined recordings start over: the second goes on where the first ended.
-            if (self._last - packet.dts - self._shift) * self._base > 1:
+            if (self._last - packet.dts - self._shift) * self._base > _DISORDER:
                 self._shift = self._last + step - packet.dts
             packet.dts = max(packet.dts, self._last + 1 - self._shift)
         packet.dts += self._shift
