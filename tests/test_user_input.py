@@ -222,14 +222,24 @@ def test_a_melody_keeps_its_beats_and_brings_its_tempo(tmp_path: Path) -> None:
     assert melody.tempo == 80.0
 
 
+def line(path: Path) -> list[int]:
+    return [int(pitch) for pitch in read_melody(path).notes[:, 2]]
+
+
 def test_the_track_called_melody_is_it_else_the_skyline(tmp_path: Path) -> None:
     low, high = (0, 880, 48, 60), (220, 220, 72, 60)
-    assert read_melody(midi(tmp_path, track("Melody", low), track("Piano", high))).notes[
-        :, 2
-    ].tolist() == [48]
-    assert read_melody(midi(tmp_path, track("a", low, (0, 220, 67, 60)), track("b", high))).notes[
-        :, 2
-    ].tolist() == [67, 72]
+    assert line(midi(tmp_path, track("Melody", low), track("Piano", high))) == [48]
+    chord = track("a", low, (0, 440, 67, 60), (220, 220, 64, 60))
+    # E lies under the G that still sounds; C2 is the chord's bass.
+    assert line(midi(tmp_path, chord, track("b", (440, 220, 72, 60)))) == [67, 72]
+
+
+def test_a_line_played_legato_is_kept_whole(tmp_path: Path) -> None:
+    # Each note is held into the next and lower one.
+    falling = [(220 * k, 300, 72 - k, 60) for k in range(5)]
+    assert line(midi(tmp_path, track("x", *falling))) == [72, 71, 70, 69, 68]
+    doubled = [*falling, (0, 220, 60, 60)]
+    assert line(midi(tmp_path, track("melody", *doubled))) == [72, 71, 70, 69, 68]
 
 
 def test_a_melody_starts_with_the_first_whole_bar_and_ends_with_the_piece(tmp_path: Path) -> None:

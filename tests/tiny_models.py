@@ -13,6 +13,9 @@ from vmusprod.models.stage import Stage
 from vmusprod.models.weights import save_stage
 from vmusprod.music import tokens as tk
 
+# Threads cost more than they give at these sizes, and on a busy machine a hundred times more.
+torch.set_num_threads(1)
+
 OVERRIDES: dict[str, object] = {
     "width": 64,
     "feed_forward": 64,

@@ -20,6 +20,7 @@ from typing import Protocol
 
 from vmusprod import __version__
 from vmusprod.compose import Composer, Piece, Plan, Settings, plan
+from vmusprod.convert import make_folder
 from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
 from vmusprod.files import atomic_output
 from vmusprod.jobs import Job, Options
@@ -38,7 +39,7 @@ from vmusprod.video.cache import load_features
 from vmusprod.video.decode import open_video
 from vmusprod.video.features import VideoFeatures
 
-__all__ = ["Generator", "Progress", "Result", "draw_demo_clip", "render_file", "write_features"]
+__all__ = ["Generator", "Progress", "Result"]
 
 Progress = Callable[[str, float], None]
 
@@ -244,10 +245,7 @@ class Generator:
             if given.exists() and path.exists() and given.samefile(path):
                 raise OutputError(path, f"would replace the input {given}")
         if job.make_folders or path in job.stem_files:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(path.parent, error) from error
+            make_folder(path.parent)
         try:
             with atomic_output(path):
                 raise _NotYet
@@ -287,47 +285,8 @@ class Generator:
             mux_music(job.source, sound, job.output, self.options.keep_audio)
 
 
-def render_file(midi: Path, out: Path, soundfont: Path | None = None) -> None:
-    """Play a MIDI file into a .wav file, as `music.render.render_wav` does.
-
-    Raises OutputError, too, for a name that does not end in .wav.
-    """
-    from vmusprod.music.render import render_wav
-
-    _check_suffix(midi, out, ".wav")
-    render_wav(midi, out, soundfont)
-
-
-def draw_demo_clip(path: Path) -> None:
-    """Draw the demo clip, its folder with it. Raises OutputError."""
-    from vmusprod.video.demo import draw_demo
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(path.parent, error) from error
-    draw_demo(path)
-
-
-def write_features(
-    video: Path, out: Path, cache: bool = True, progress: Callable[[float], None] | None = None
-) -> VideoFeatures:
-    """Write a video's features to a .npz file and return them. Raises InputError, OutputError."""
-    _check_suffix(video, out, ".npz")
-    features = load_features(video, cache, progress)
-    features.save(out)
-    return features
-
-
 class _NotYet(Exception):  # noqa: N818
     """Leaves `atomic_output` without writing."""
-
-
-def _check_suffix(source: Path, out: Path, suffix: str) -> None:
-    if out.suffix.lower() != suffix:
-        raise OutputError(out, f"the name must end in {suffix}")
-    if out.exists() and source.exists() and out.samefile(source):
-        raise OutputError(out, "would replace the file that it is made from")
 
 
 def _silent(what: str, done: float) -> None:
@@ -394,5 +353,8 @@ def _folder_beside(output: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(prefix=".vmus-", dir=output.parent) as folder:
             yield Path(folder)
+    except OutputError as error:
+        # The user knows nothing of files in between.
+        raise OutputError(output, error.cause) from error
     except OSError as error:
         raise OutputError(output, error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import signal
@@ -34,9 +35,8 @@ def debugging() -> bool:
 
 def prepare_streams() -> None:
     """Let file names of any bytes through, and have SIGTERM clean up as Ctrl-C does."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else None)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     signal.signal(signal.SIGTERM, _interrupt)
 
 

@@ -95,11 +95,13 @@ def generate(
     vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
     vmus generate --demo -o demo.mp4
 
-    The same video, seed and options give the same file. Music and picture end together. Prints
-    the files written.
+    The same video, seed and options give the same file. Music and picture end together. Bar 1 of
+    your own chords or melody is the first whole bar; chords without times are repeated to the end.
+    Prints the files written.
     """  # noqa: D301
     with console.report_errors():
-        from vmusprod.generate import Generator, draw_demo_clip
+        from vmusprod.convert import draw_demo_clip
+        from vmusprod.generate import Generator
         from vmusprod.jobs import OptionError, Options, demo_job, plan_jobs
 
         show = Console(quiet)

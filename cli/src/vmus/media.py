@@ -27,7 +27,7 @@ def features(
     kept in the user's cache folder too ($VMUS_CACHE).
     """  # noqa: D301
     with console.report_errors():
-        from vmusprod.generate import write_features
+        from vmusprod.convert import write_features
 
         show = Console(quiet)
         with show.progress(video.name) as progress:
@@ -54,7 +54,7 @@ def render(
     vmus render film.mid -o film.wav --soundfont grand.sf2
     """  # noqa: D301
     with console.report_errors():
-        from vmusprod.generate import render_file
+        from vmusprod.convert import render_file
 
         with Console(quiet).progress(midi.name) as progress:
             progress("playing", float("nan"))

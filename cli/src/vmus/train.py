@@ -118,6 +118,8 @@ def train(
                     f"step {row['step']:.0f}, loss {row['loss']:.3f}", row["progress"]
                 )
             )
+        if trainer.rank:
+            return  # under torchrun the first process speaks for all
         if json:
             console.result(jsonlib.dumps({"stage": stage.value, "steps": trainer.step, **last}))
         else:

@@ -148,7 +148,8 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         try:
-            with np.load(path, allow_pickle=False) as data:
+            # opened here, because np.load leaves a damaged file open
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 arrays = {k: data[k] for k in data.files}
             header = json.loads(bytes(arrays["header"]).decode())
             if header["version"] != VERSION:

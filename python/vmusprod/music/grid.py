@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vmusprod.music.score import TimedNotes
 
-__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "join_grids", "quantize", "regular_grid"]
+__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "join_grids", "regular_grid"]
 
 MAX_DURATION = 64
 BAR = 16
@@ -154,40 +154,6 @@ def join_grids(grids: Sequence[Grid]) -> Grid:
         count += inside
     fit = float(np.average([grid.concentration for grid in grids], weights=size))
     return Grid(np.concatenate(times), np.concatenate(kept), fit, metre)
-
-
-def quantize(
-    onset: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    pitch: NDArray[np.uint8],
-    velocity: NDArray[np.uint8],
-    step: float,
-    phase: float,
-    max_duration: int = MAX_DURATION,
-) -> NDArray[np.int32]:
-    """Grid notes (M, 4) of notes in time: the Rust routine, see `vmusprod._vmus_rs.quantize`."""
-    try:
-        from vmusprod._vmus_rs import quantize as native
-    except ImportError:
-        return _quantize(onset, offset, pitch, velocity, step, phase, max_duration)
-    result: NDArray[np.int32] = native(onset, offset, pitch, velocity, step, phase, max_duration)
-    return result
-
-
-def _quantize(
-    onset: NDArray[np.float64],
-    offset: NDArray[np.float64],
-    pitch: NDArray[np.uint8],
-    velocity: NDArray[np.uint8],
-    step: float,
-    phase: float,
-    max_duration: int,
-) -> NDArray[np.int32]:
-    start = np.floor((onset - phase) / step + 0.5).astype(np.int64)
-    stop = np.floor((offset - phase) / step + 0.5).astype(np.int64)
-    duration = np.minimum(np.maximum(stop - start, 1), max_duration)
-    table = np.column_stack([start, duration, pitch.astype(np.int64), velocity.astype(np.int64)])
-    return _merge(table[start >= 0], max_duration)
 
 
 def _merge(table: NDArray[np.int64], max_duration: int) -> NDArray[np.int32]:

@@ -237,6 +237,7 @@ class BeatNotes:
 
     `start`, `end`: float64 (N,), quarter notes from tick 0; `pitch`, `velocity`: uint8 (N,);
     sorted by (start, pitch), N >= 1. `tempo`: the one that holds longest, quarter notes a minute.
+    `named`: whether they are those of the part that was asked for.
     """
 
     start: NDArray[np.float64]
@@ -244,6 +245,7 @@ class BeatNotes:
     pitch: NDArray[np.uint8]
     velocity: NDArray[np.uint8]
     tempo: float
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,15 +274,18 @@ class Melody:
 
 
 def read_melody(path: str | os.PathLike[str]) -> Melody:
-    """Read a melody from a MIDI file: the track named so, else the skyline of all that it holds.
+    """Read a melody from a MIDI file.
 
-    Onsets and lengths are rounded to 16ths of the file's own beats. Raises InputError: not a
-    readable MIDI file, no notes.
+    It is the track of that name, else all notes where no two begin together, else their skyline.
+    Onsets and lengths are rounded to 16ths of the file's own beats; of notes that then begin
+    together the highest is kept. Raises InputError: not a readable MIDI file, no notes.
     """
     path = Path(path)
     found = read_beat_notes(path, part="melody")
     notes = quantize(found.start, found.end, found.pitch, found.velocity, 0.25, 0.0)
-    line = notes[skyline(notes)]
+    top = notes[np.append(np.diff(notes[:, 0]) > 0, True)]  # rows are in order of pitch, too
+    # The skyline would drop a low note under a high one that is played a little too long.
+    line = top if found.named or len(top) == len(notes) else notes[skyline(notes)]
     if not len(line) or int(line[:, 0].max()) > _MAX_BEATS * tk.STEPS_PER_BEAT:
         raise InputError(path, "no melody of less than twelve hours in it")
     return Melody(np.ascontiguousarray(line), found.tempo, _own_pickup(path))
@@ -310,9 +315,8 @@ def read_beat_notes(path: str | os.PathLike[str], part: str | None = None) -> Be
     end = start + duration[kept] / score.ticks_per_quarter
     tempos = score.tempos.numpy()
     tempo = _main_tempo(tempos["time"], tempos["mspq"], int((time + duration).max()))
-    return BeatNotes(
-        start, end, pitch[kept].astype(np.uint8), velocity[kept].astype(np.uint8), tempo
-    )
+    pitch, velocity = pitch[kept].astype(np.uint8), velocity[kept].astype(np.uint8)
+    return BeatNotes(start, end, pitch, velocity, tempo, bool(named))
 
 
 def _main_tempo(ticks: NDArray[np.integer], mspq: NDArray[np.integer], last: int) -> float:

@@ -1,0 +1,113 @@
+"""How good the beats and bars are: `python -m vmusprod.dataset.grid_report POP909 [--symmv SymMV]` (needs mir_eval).
+
+Every fifth song of POP909, as `metre_fit --every 5` leaves them out, is read without its beats, as it is and with a drifting tempo laid over it
+(a random walk and slower phrase ends, 12 ms of jitter), and held against `beat_midi.txt` (70 ms window); downbeats also against those
+tracked in the recording, where its beats coincide with the score's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.dataset.pop909 import read_beats, read_table, song_folders
+from vmusprod.dataset.symmv import load_symmv
+from vmusprod.music.beats import fit_stretches, main_stretch
+from vmusprod.music.score import TimedNotes, read_midi
+
+Array = NDArray[np.float64]
+Clock = Callable[[Array], Array]
+
+
+def drifting_clock(end: float, deviation: float, slowing: float, seed: int) -> Clock:
+    """A map of times: log tempo wanders with `deviation` (5 s memory) and every 12 s drops by about `slowing` for a second."""
+    rng = np.random.default_rng(seed)
+    step = 0.05
+    time = np.arange(-5.0, end + 20.0, step)
+    keep = np.exp(-step / 5.0)
+    shocks = rng.normal(size=len(time)) * deviation * np.sqrt(1 - keep**2)
+    tempo = np.convolve(shocks, keep ** np.arange(600))[: len(time)]
+    for centre in np.arange(12.0, max(end, 12.1), 12.0):
+        depth = slowing * rng.uniform(0, 1.5)
+        tempo -= depth * np.exp(-0.5 * ((time - centre - rng.normal()) / 0.6) ** 2)
+    warped = np.concatenate([[0.0], np.cumsum(np.exp(-tempo[:-1]) * step)])
+    return lambda seconds: np.interp(seconds, time, warped)
+
+
+def drifted(notes: TimedNotes, clock: Clock, seed: int) -> TimedNotes:
+    """The notes on another clock, each 12 ms early or late."""
+    rng = np.random.default_rng(seed)
+    onset = clock(notes.onset) + rng.normal(scale=0.012, size=len(notes))
+    offset = np.maximum(clock(notes.offset), onset + 0.03)
+    moved = TimedNotes(onset, offset, notes.pitch, notes.velocity)
+    return moved.select(np.lexsort((moved.pitch, moved.onset)))
+
+
+def f_measure(truth: Array, found: Array, notes: TimedNotes) -> float:
+    """mir_eval's F (70 ms) of the beats from the first to the last onset that the truth covers too."""
+    import mir_eval
+
+    low = max(truth[0], notes.onset[0]) - 0.1
+    high = min(truth[-1], notes.onset[-1]) + 0.1
+    both = [times[(times >= low) & (times <= high)] for times in (truth, found)]
+    return float(mir_eval.beat.f_measure(*both))
+
+
+def song_figures(folder: Path, seed: int, deviation: float, slowing: float) -> dict[str, float]:
+    """F of beats and downbeats, whether the tempo is right (1 or 0), and the concentration."""
+    beats = read_beats(folder / "beat_midi.txt")
+    notes = read_midi(folder / f"{folder.name}.mid")
+    audio = read_table(folder / "beat_audio.txt", 2)
+    near = np.abs(beats[:, :1] - audio[:, 0]).min(axis=1) < 0.07
+    truth, marks = beats[:, 0], beats[beats[:, 2] == 1, 0]
+    recorded = audio[audio[:, 1] == 1, 0]
+    if deviation:
+        clock = drifting_clock(float(notes.onset[-1]), deviation, slowing, seed)
+        notes = drifted(notes, clock, seed)
+        truth, marks, recorded = clock(truth), clock(marks), clock(recorded)
+    stretches = fit_stretches(notes)
+    if not stretches:
+        return {"beats": 0.0, "downbeats": 0.0, "tempo": 0.0, "fit": 0.0}
+    stretch = main_stretch(stretches)
+    grid, own = stretch.grid, stretch.notes
+    tempo = 60 / float(np.median(np.diff(truth)))
+    result = {
+        "beats": f_measure(truth, grid.beats, own),
+        "downbeats": f_measure(marks, grid.downbeats, own),
+        "tempo": float(abs(np.log(grid.tempo / tempo)) < 0.05),
+        "fit": grid.concentration,
+    }
+    if near.mean() > 0.8 and len(recorded):
+        result["recorded_downbeats"] = f_measure(recorded, grid.downbeats, own)
+        result["marks_to_recorded"] = f_measure(recorded, marks, own)
+    return result
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pop909", type=Path)
+    parser.add_argument("--symmv", type=Path)
+    args = parser.parse_args()
+    folders = song_folders(args.pop909)[::5]
+    for deviation, slowing in ((0.0, 0.0), (0.02, 0.05), (0.04, 0.15), (0.06, 0.25)):
+        rows = [song_figures(f, k, deviation, slowing) for k, f in enumerate(folders)]
+        print(f"POP909, {len(rows)} songs, tempo deviation {deviation}, slowing {slowing}:")
+        for name in ("beats", "downbeats", "recorded_downbeats", "marks_to_recorded", "tempo", "fit"):
+            values = [row[name] for row in rows if name in row]
+            kept = [row[name] for row in rows if name in row and row["fit"] >= 0.6]
+            print(f"  {name:20} {np.mean(values):.3f} ({len(values)})  of fit >= 0.6: {np.mean(kept):.3f}")
+    if args.symmv:
+        songs, skipped = load_symmv(args.symmv, 0.0)
+        fits = np.array([song.fit for song in songs])
+        print(f"SymMV: {len(songs)} songs gridded, {len(skipped)} not")
+        for least in (0.5, 0.6, 0.65, 0.7, 0.8, 0.9):
+            print(f"  fit >= {least}: {int((fits >= least).sum())}")
+
+
+if __name__ == "__main__":
+    main()
