@@ -6,11 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import torch
-
 from torch import Tensor
 
 from vmusprod import _vmus_rs
@@ -296,9 +294,14 @@ class TestFastTransformers:
         with att.use_backend("fast-transformers"), att.use_backend("torch"):
             att.causal(qkv, torch.ones(64), [64], HEADS)
         assert not asked
-        with pytest.raises(KeyError), att.use_backend("fast-transformers"):
-            att.causal(qkv, torch.ones(64), [64], HEADS)
-            raise KeyError
+
+        def fails_after_use() -> None:
+            with att.use_backend("fast-transformers"):
+                att.causal(qkv, torch.ones(64), [64], HEADS)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            fails_after_use()
         assert asked == [64]
         att.causal(qkv, torch.ones(64), [64], HEADS)
         assert asked == [64]

@@ -100,3 +100,12 @@ def test_what_cannot_be_parsed_is_exit_2(arguments: list[str]) -> None:
     assert done.exit_code == 2
     assert "Error" in done.stderr
     assert done.stdout == ""
+
+
+def test_a_broken_installation_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vmusprod.jobs", None)
+    done = CliRunner().invoke(app, ["generate", "v.mp4", "-o", str(tmp_path / "a.mid")])
+    assert done.exit_code == 1
+    first, hint = done.stderr.splitlines()
+    assert first.startswith("vmus: internal error: ModuleNotFoundError: ")
+    assert "--debug" in hint

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from streams import longest_silence
 from tiny_models import save_tiny
-
 from vmusprod.compose import (
     CUE_BARS,
     MAX_SILENCE,
@@ -241,9 +241,7 @@ def test_chords_as_notes() -> None:
     assert len(chord_notes(np.full(4, 120, np.uint8))) == 0
 
 
-def test_the_controls_reach_the_models(
-    composer: Composer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_controls_reach_the_models(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     sheets = []
     original = Writer.__init__
 

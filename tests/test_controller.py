@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from test_models_parity import Replay, Sheet, pack, shaken  # noqa: F401
 from vmusprod.models.config import SOURCES, config
 from vmusprod.models.controller import SOURCE_SIZES, Controller, VideoInput, sequence_slots
 from vmusprod.models.grammar import Frame, Grammar
 from vmusprod.models.sampling import video_states
 from vmusprod.models.stage import Stage
 from vmusprod.training.data import collate, make_example
-
-from test_models_parity import Replay, Sheet, pack, shaken  # noqa: F401
 
 
 def rows(seconds, seed, sources=SOURCES):
@@ -87,9 +86,7 @@ def test_step_equals_parallel(pack):  # noqa: F811
     memory, where = model.controller(video(*seen))
     packed = batch.decoder.packed
     sequence = torch.repeat_interleave(torch.arange(2), torch.tensor(packed.lengths))
-    decoder = replace(
-        batch.decoder, packed=replace(packed, slots=sequence_slots(sequence, 2))
-    )
+    decoder = replace(batch.decoder, packed=replace(packed, slots=sequence_slots(sequence, 2)))
     hidden = model.heads.norm(model(decoder, memory, where))
     expected = hidden[batch.rows[len(examples[0].target) :]]
 

@@ -32,9 +32,14 @@ def test_appears_on_success_only(tmp_path: Path) -> None:
 def test_failure_leaves_the_older_file(tmp_path: Path, error: type[BaseException]) -> None:
     out = tmp_path / "song.mid"
     out.write_bytes(b"older")
-    with pytest.raises(error), atomic_output(out) as part:
-        part.write_bytes(b"hal")
-        raise error
+
+    def write_half() -> None:
+        with atomic_output(out) as part:
+            part.write_bytes(b"hal")
+            raise error
+
+    with pytest.raises(error):
+        write_half()
     assert out.read_bytes() == b"older"
     assert names(tmp_path) == ["song.mid"]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from music_strategies import grid_notes
 from streams import (
     assert_accompaniment,
@@ -14,7 +15,6 @@ from streams import (
     longest_silence,
     tonic_tones,
 )
-
 from vmusprod.models.config import STAGES
 from vmusprod.models.grammar import Frame, Grammar
 from vmusprod.models.heads import CHAINS
@@ -90,9 +90,7 @@ def test_accompaniment(frame: Frame, above: str, style: str, seed: int) -> None:
 
 @settings(max_examples=40)
 @given(frames, grid_notes(6, 60), styles, st.integers(0, 10**6))
-def test_accompaniment_of_any_melody(
-    frame: Frame, melody: tk.Notes, style: str, seed: int
-) -> None:
+def test_accompaniment_of_any_melody(frame: Frame, melody: tk.Notes, style: str, seed: int) -> None:
     """A user's melody may begin late, end early, be dense, or go on past the end."""
     tokens = write(Grammar("accompaniment", frame, melody), Hand(style, seed))
     assert_accompaniment(tokens, frame, melody)

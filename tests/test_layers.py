@@ -6,13 +6,11 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 import torch
-
-from tiny_models import tiny_config, tiny_stage
 from torch import Tensor
 from torch.nn import functional as F
 
+from tiny_models import tiny_config, tiny_stage
 from vmusprod.models import attention as att
 from vmusprod.models.config import STAGES, StageConfig, config
 from vmusprod.models.embeddings import (
@@ -245,7 +243,7 @@ class TestConfig:
         assert (chord.decoder_layers, chord.encoder_layers) == (4, 0)
         assert (melody.decoder_layers, melody.encoder_layers) == (6, 4)
         assert (rest.decoder_layers, rest.encoder_layers) == (6, 4)
-        assert not (melody.recall or melody.aligned or melody.shift)
+        assert (melody.recall, melody.aligned, melody.shift) == (False, False, 0)
 
     def test_unknown_names(self) -> None:
         with pytest.raises(ValueError, match="unknown configuration 'huge'"):

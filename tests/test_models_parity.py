@@ -104,7 +104,7 @@ def test_step_equals_parallel(stage, name, pack):
 
 
 def test_data_drops_controls_only_in_training(pack):
-    data = StageData(pack, "melody", "train")
+    data = StageData(pack.songs("train"), "melody")
     held = next(iter(data.evaluation(10**6)))
     assert not held.decoder.context.density.any()
     kept = [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_models import tiny_pack
 
+from tiny_models import tiny_pack
 from vmusprod.music import tokens as tk
 from vmusprod.training import ngram
 from vmusprod.training.ngram import KneserNey, Symbol, ngram_loss, stage_sequences
@@ -95,12 +95,15 @@ def test_a_symbol_never_seen_costs_but_is_possible() -> None:
 @pytest.mark.parametrize("stage", ["chord", "melody", "accompaniment"])
 def test_over_a_pack(stage: str, tmp_path: Path) -> None:
     pack = tiny_pack(tmp_path / "songs.pack")
-    held_out = stage_sequences(pack, stage, "val")
+    held_out = stage_sequences(pack.songs("val"), stage)
     assert len(held_out) == len(pack.songs("val")) == 2
     for sequence in held_out:
         assert sequence[-1] == (0,) * 7
         assert sequence[0] == (tk.RHYTHM, 1, 0, 0, 0, 0, 0)
         assert all(len(s) == 7 for s in sequence)
-    loss = ngram_loss(pack, stage)
     uniform = sum(math.log(n) for n in tk.SIZES)
+    loss = ngram_loss(pack.songs("train"), pack.songs("val"), stage)
     assert 0 < loss < uniform
+    folded = ngram_loss([], pack.songs("all"), stage)
+    assert 0 < folded < uniform
+    assert folded != loss

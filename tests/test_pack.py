@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from music_strategies import assert_grid, chord_ids, grid_notes
 from numpy.typing import NDArray
-from tiny_models import random_song, tiny_pack
 
+from music_strategies import assert_grid, chord_ids, grid_notes
+from tiny_models import random_song, tiny_pack
 from vmusprod.dataset.build import build_pack
 from vmusprod.dataset.pack import (
     Pack,

@@ -5,16 +5,14 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from music_strategies import chord_ids, grid_notes
 from numpy.typing import NDArray
 
+from music_strategies import chord_ids, grid_notes
+from vmusprod.models.sampling import Past
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
-
-from vmusprod.models.sampling import Past
 
 BARS = 7
 

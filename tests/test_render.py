@@ -81,9 +81,7 @@ def samples(path: Path) -> NDArray[np.int16]:
 @pytest.mark.parametrize("rate", [44100, 48000, 22050])
 def test_length_is_that_of_the_file_to_the_sample(tmp_path: Path, rate: int) -> None:
     for end in (1760, 1763, 2):
-        path = write(
-            tmp_path / "a.mid", midi([track([(0, tempo(476_191)), (0, on(60))], end)])
-        )
+        path = write(tmp_path / "a.mid", midi([track([(0, tempo(476_191)), (0, on(60))], end)]))
         render_wav(path, tmp_path / "a.wav", sample_rate=rate)
         exact = end * 476_191 * rate / (220 * 1_000_000)
         assert len(samples(tmp_path / "a.wav")) == round(exact)
@@ -98,7 +96,7 @@ def test_sound_starts_with_the_note_and_rings_out(tmp_path: Path) -> None:
     # Released at 3 s, it rings on, and ends in nothing at 4 s.
     assert level[int(3.05 * 44100) : int(3.2 * 44100)].max() > 50
     assert level[-1] <= 1
-    assert level[-44:].max() < level[-4410:-2205].max() or level[-4410:].max() <= 2
+    assert level[-44:].max() <= level[-4410:-2205].max()
 
 
 @pytest.mark.usefixtures("fluidsynth")
@@ -113,9 +111,7 @@ def test_last_chord_is_faded_not_cut(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("fluidsynth")
 def test_loudness_and_peaks(tmp_path: Path) -> None:
-    notes = [
-        (110 * i, on(48 + (7 * i) % 36, 40 + (13 * i) % 80)) for i in range(80)
-    ]
+    notes = [(110 * i, on(48 + (7 * i) % 36, 40 + (13 * i) % 80)) for i in range(80)]
     path = write(tmp_path / "a.mid", midi([track(notes, 8800)]))
     for target in (-16.0, -23.0):
         render_wav(path, tmp_path / "a.wav", loudness=target)

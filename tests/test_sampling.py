@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+
 from streams import assert_accompaniment, assert_chords, assert_melody
 from tiny_models import tiny_stage
-
 from vmusprod.errors import VmusError
 from vmusprod.models import sampling
 from vmusprod.models.config import STAGES
@@ -47,7 +47,9 @@ def nucleus(x: Logits, allowed: NDArray[np.bool_], temperature: float, top_p: fl
 class TestDice:
     @settings(max_examples=60)
     @given(logits, st.floats(0.1, 3), st.floats(0.05, 0.999), st.data())
-    def test_support(self, x: Logits, temperature: float, top_p: float, data: st.DataObject) -> None:
+    def test_support(
+        self, x: Logits, temperature: float, top_p: float, data: st.DataObject
+    ) -> None:
         allowed = np.array(data.draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x))))
         allowed[data.draw(st.integers(0, len(x) - 1))] = True
         # a draw at the very edge of the nucleus may fall either way by rounding

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
-from video_factory import scenes, tone, write_clip, write_sound
 
+from video_factory import scenes, tone, write_clip, write_sound
 from vmusprod.errors import InputError
 from vmusprod.sound import Curve, Level, levelling, measure, read_sound
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from music_strategies import assert_grid, at_levels, chord_ids, grid_notes, rough_notes
 from numpy.typing import NDArray
 
+from music_strategies import assert_grid, at_levels, chord_ids, grid_notes, rough_notes
 from vmusprod.music import tokens as tk
 
 BARS = 5

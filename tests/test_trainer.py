@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import overrides, tiny_config, tiny_pack, tiny_stage
 from torch import Tensor
 
+from tiny_models import overrides, tiny_config, tiny_pack, tiny_stage
 from vmusprod.dataset.pack import Pack
 from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
 from vmusprod.models.config import STAGES
@@ -38,9 +38,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 def options(stage: str = "melody", **changes: Any) -> TrainOptions:
     """Several batches an epoch, dropout on, a rate that no budget changes."""
     given: dict[str, Any] = {"steps": 6, "batch_tokens": 150, "dropout": 0.1, "cooldown": 0.0}
-    return TrainOptions(
-        stage, **{**given, "warmup": 4, "overrides": overrides(stage), **changes}
-    )
+    return TrainOptions(stage, **{**given, "warmup": 4, "overrides": overrides(stage), **changes})
 
 
 def train(run: Trainer) -> list[float]:
@@ -97,7 +95,7 @@ def test_batches_come_epoch_by_epoch(pack: Pack, tmp_path: Path) -> None:
 
 
 def test_an_epoch_has_every_song_once(pack: Pack) -> None:
-    data = StageData(pack, "melody", "train")
+    data = StageData(pack.songs("train"), "melody")
     orders = [data.epoch(150, seed) for seed in range(3)]
     for order in orders:
         assert sorted(i for batch in order for i in batch) == list(range(6))
@@ -171,9 +169,7 @@ def test_only_the_best_weights_are_kept(
     assert kept == [3.0, 2.0, 1.0]
 
 
-def test_evaluation_happens_between_steps_and_changes_nothing(
-    pack: Pack, tmp_path: Path
-) -> None:
+def test_evaluation_happens_between_steps_and_changes_nothing(pack: Pack, tmp_path: Path) -> None:
     plain = Trainer(options(), pack, tmp_path / "a")
     often = Trainer(options(evaluate_minutes=0.0), pack, tmp_path / "b")
     assert train(plain) == train(often)
@@ -185,7 +181,7 @@ def test_evaluation_happens_between_steps_and_changes_nothing(
 @pytest.mark.parametrize("stage", STAGES)
 def test_evaluate(stage: str, pack: Pack) -> None:
     model = tiny_stage(stage)
-    data = StageData(pack, stage, "val")
+    data = StageData(pack.songs("val"), stage)
     cpu = torch.device("cpu")
     result = evaluate(model, data, cpu)
     parts = {k: v for k, v in result.items() if k != "nats_per_token"}
@@ -224,9 +220,7 @@ def test_starting_from_other_weights(pack: Pack, tmp_path: Path) -> None:
         assert torch.equal(weight, other.state_dict()[name].half().float())
     wider = {**overrides("melody"), "head_size": 24}
     run = Trainer(options(init=tmp_path / "w.safetensors", overrides=wider), pack, tmp_path)
-    assert torch.equal(
-        run.model.heads.kind.weight, other.heads.kind.weight.half().float()
-    )
+    assert torch.equal(run.model.heads.kind.weight, other.heads.kind.weight.half().float())
     with pytest.raises(InputError, match="no such file"):
         Trainer(options(init=tmp_path / "no"), pack, tmp_path)
 
@@ -318,7 +312,7 @@ def test_bf16_is_for_gpus(pack: Pack, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_step_under_bf16_autocast(stage: str, pack: Pack) -> None:
     """What a GPU would do, on the CPU: it runs, and is close."""
     model = tiny_stage(stage, spread=0.05)
-    batch = collate(StageData(pack, stage, "train").examples[:2])
+    batch = collate(StageData(pack.songs("train"), stage).examples[:2])
     gradients = []
     for enabled in (False, True):
         model.zero_grad()
@@ -496,9 +490,7 @@ class TestOptimisers:
         muon, adam = make_optimizers(model, 1e-3, 0.02)
         assert isinstance(muon, Muon)
         names = {id(p): n for n, p in model.named_parameters()}
-        groups = [
-            {names[id(p)] for g in o.param_groups for p in g["params"]} for o in (muon, adam)
-        ]
+        groups = [{names[id(p)] for g in o.param_groups for p in g["params"]} for o in (muon, adam)]
         assert groups[0].isdisjoint(groups[1])
         assert groups[0] | groups[1] == set(names.values())
         assert "decoder.0.qkv.weight" in groups[0]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_factory import plain, scenes, tone, write_clip, write_sound
 
 import vmusprod.video.cache as cache_module
+from video_factory import plain, scenes, tone, write_clip, write_sound
 from vmusprod.errors import InputError
 from vmusprod.video.cache import load_features
 from vmusprod.video.features import VideoFeatures, extract_features

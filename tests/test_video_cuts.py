@@ -1,13 +1,14 @@
 """Scene cuts: where they are, and where there is none though much changes."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
-from video_factory import Picture, drift, plain, scenes, texture
 
+from video_factory import Picture, drift, plain, scenes, texture
 from vmusprod.video.cuts import CutDetector
 from vmusprod.video.features import extract_features
 
@@ -31,8 +32,10 @@ def test_cuts_between_plain_colours() -> None:
 
 
 def test_cuts_in_black_and_white() -> None:
-    grey = [picture.mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8) for picture in
-            scenes([1.0, 1.0, 1.0])]
+    grey = [
+        picture.mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8)
+        for picture in scenes([1.0, 1.0, 1.0])
+    ]
     assert cuts(grey) == [1.0, 2.0]
 
 
@@ -66,7 +69,7 @@ def test_a_flash_is_no_cut() -> None:
 def test_at_least_half_a_second_apart() -> None:
     pictures = [texture(i // 5) for i in range(100)]  # five cuts a second
     found = cuts(pictures)
-    assert all(b - a >= 0.5 for a, b in zip(found, found[1:], strict=False))
+    assert all(b - a >= 0.5 for a, b in itertools.pairwise(found))
 
 
 def test_nothing_seen() -> None:

@@ -1,6 +1,7 @@
 """Times of pictures in files of every kind, and plain words for those that are none."""
 
 import io
+import itertools
 import subprocess
 import sys
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+
 from video_factory import (
     drift,
     patch,
@@ -20,7 +22,6 @@ from video_factory import (
     write_clip,
     write_sound,
 )
-
 from vmusprod.errors import InputError
 from vmusprod.video.decode import VideoReader, open_video
 
@@ -34,8 +35,7 @@ def read(path: Path) -> tuple[list[tuple[float, float]], VideoReader]:
 
 def contiguous(times: list[tuple[float, float]]) -> bool:
     return times[0][0] == 0 and all(
-        one[1] == other[0] and one[1] > one[0]
-        for one, other in zip(times, times[1:], strict=False)
+        one[1] == other[0] and one[1] > one[0] for one, other in itertools.pairwise(times)
     )
 
 

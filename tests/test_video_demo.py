@@ -1,5 +1,6 @@
 """The clip that vmus draws itself."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def test_moves_fast_and_slow(tmp_path: Path) -> None:
     assert found.duration == pytest.approx(12.0)
     assert len(found.cuts) == 2
     edges = [0, *(found.cuts * 5).astype(int), 60]
-    mean = [found.motion[a + 1 : b].mean() for a, b in zip(edges, edges[1:], strict=False)]
+    mean = [found.motion[a + 1 : b].mean() for a, b in itertools.pairwise(edges)]
     assert max(mean) > 5 * min(mean)
 
 

@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
 from video_factory import (
     drift,
     patch,
@@ -20,7 +21,6 @@ from video_factory import (
     write_clip,
     write_sound,
 )
-
 from vmusprod.errors import InputError, OutputError
 from vmusprod.sound import measure, read_sound
 from vmusprod.video.features import extract_features
@@ -83,9 +83,7 @@ def test_same_packets_same_times(
 
 def test_late_start_moves_to_zero(tmp_path: Path, music: Path) -> None:
     stamps = [7000 + 40 * i for i in range(75)]
-    clip = write_clip(
-        tmp_path / "a.mkv", scenes([3.0]), times=stamps, time_base=Fraction(1, 1000)
-    )
+    clip = write_clip(tmp_path / "a.mkv", scenes([3.0]), times=stamps, time_base=Fraction(1, 1000))
     mux_music(clip, music, tmp_path / "out.mp4")
     before, after = packets(clip), packets(tmp_path / "out.mp4")
     assert before[0] == after[0]

@@ -7,12 +7,10 @@ import struct
 from pathlib import Path
 
 import pytest
-
 import torch
-
 from safetensors.torch import save_file
-from tiny_models import tiny_config, tiny_stage
 
+from tiny_models import tiny_config, tiny_stage
 from vmusprod.errors import InputError, OutputError
 from vmusprod.models.config import STAGES
 from vmusprod.models.weights import FORMAT, default_weights, load_stage, save_stage
@@ -74,7 +72,9 @@ def test_folder(tmp_path: Path) -> None:
     refused(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x02}q\x00." * 9, b"PK\x03\x04" + b"0" * 99])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"\x80\x02}q\x00." * 9, b"PK\x03\x04" + b"0" * 99]
+)
 def test_foreign(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)

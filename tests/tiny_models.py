@@ -72,7 +72,9 @@ def random_song(seed: int, bars: int = 6, split: str = "train") -> dict[str, obj
         ],
         1,
     )
-    notes = tk.normalise(np.concatenate([notes, notes + [half, 0, 0, 0]]).astype(np.int32))
+    notes = tk.normalise(
+        np.concatenate([notes, notes + np.array([half, 0, 0, 0])]).astype(np.int32)
+    )
     return pack_song(
         id=f"song{seed}",
         source=("pop909", "symmv", "other")[seed % 3],

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import torch
-from tiny_models import overrides
 
+from tiny_models import overrides
 from vmusprod.dataset.pack import Pack
 from vmusprod.training import trainer as module
 from vmusprod.training.trainer import Trainer, TrainOptions

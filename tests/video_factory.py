@@ -100,7 +100,9 @@ def patch(path: Path, change: Callable[[bytearray], object], out: Path) -> Path:
     return out
 
 
-def scenes(seconds: Sequence[float], rate: int = 25, size: tuple[int, int] = (64, 48)) -> list[Picture]:
+def scenes(
+    seconds: Sequence[float], rate: int = 25, size: tuple[int, int] = (64, 48)
+) -> list[Picture]:
     """Slowly drifting scenes of these lengths, one after the other."""
     return [
         drift(texture(number, size), index // 4)

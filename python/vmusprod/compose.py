@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,7 +218,7 @@ class Composer:
         self, features: VideoFeatures, settings: Settings, progress: Progress | None
     ) -> Piece:
         grid = plan(features, settings)
-        key = settings.key or _choose_key(settings.seed)
+        key = settings.key or _choose_key(features, settings.seed)
         shift = _from_common_key(key)
         chords, melody, accompaniment = [], [], []
         for number, (first, bars) in enumerate(cues(grid.bars)):
@@ -307,9 +308,9 @@ class _Cue:
         )
 
 
-def _choose_key(seed: int) -> tuple[int, int]:
-    """A tonic and a mode by the dice; two pieces in five are in minor."""
-    rng = np.random.default_rng([seed, 7])
+def _choose_key(features: VideoFeatures, seed: int) -> tuple[int, int]:
+    """A tonic and a mode by the dice, others for another video; two pieces in five are in minor."""
+    rng = np.random.default_rng([seed, zlib.crc32(features.motion.tobytes())])
     return int(rng.integers(12)), int(rng.random() < 0.4)
 
 

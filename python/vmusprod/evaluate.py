@@ -90,14 +90,15 @@ def evaluate_stage(
     weights: Path | None = None,
     device: str = "cpu",
 ) -> StageLoss:
-    """Return the loss of a stage's weights over the held-out songs of a pack.
+    """Return the loss of a stage's weights over the songs of a pack that they were not trained on.
 
     `weights`: a stage's file, or the folder it lies in; None: the weights in the package. The
-    n-gram (interpolated Kneser-Ney, order 5) is trained on the pack's other songs and reads the
-    very same tokens. Raises InputError: no pack, no held-out song in it, unusable weights;
-    VmusError for a device that is not there.
+    n-gram (interpolated Kneser-Ney, order 5) is trained on the pack's other songs, if there are
+    any, else on four fifths of the pack at a time, and reads the very same tokens. Raises
+    InputError: no pack, no unseen song in it, unusable weights; VmusError for a device that is
+    not there.
     """
-    from vmusprod.dataset.pack import Pack
+    from vmusprod.dataset.pack import Pack, song_mark
     from vmusprod.devices import checked_device
     from vmusprod.models.weights import default_weights, load_stage
     from vmusprod.training.data import StageData
@@ -106,14 +107,16 @@ def evaluate_stage(
 
     target = checked_device(device)
     place = default_weights() if weights is None else weights
-    model, _ = load_stage(place if place.is_file() else place / f"{stage}.safetensors", stage)
-    songs = Pack(pack)
-    data = StageData(songs, stage, "val")
-    if not data.examples:
-        raise InputError(pack, "holds no held-out songs")
+    model, about = load_stage(place if place.is_file() else place / f"{stage}.safetensors", stage)
+    trained_on = set(str(about.get("songs", "")).split())
+    seen, unseen = [], []
+    for song in Pack(pack).songs("all"):
+        (seen if song_mark(song.id) in trained_on else unseen).append(song)
+    if not unseen:
+        raise InputError(pack, "holds no song that the weights were not trained on")
+    data = StageData(unseen, stage)
     loss = evaluate(model.to(target), data, target)["nats_per_token"]
-    tokens = sum(len(example.target) for example in data.examples)
-    return StageLoss(stage, tokens, loss, ngram_loss(songs, stage))
+    return StageLoss(stage, data.tokens, loss, ngram_loss(seen, unseen, stage))
 
 
 def _midi_files(folder: Path) -> Sequence[Path]:

@@ -69,15 +69,12 @@ def report_errors() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(FAILED) from None
     except Exception as error:
-        from vmusprod.errors import VmusError
-        from vmusprod.jobs import OptionError
-
         if _debug:
             raise
-        if isinstance(error, OptionError):
+        if _is(error, "vmusprod.jobs", "OptionError"):
             say(f"vmus: {error}")
             raise typer.Exit(WRONG_USAGE) from None
-        if isinstance(error, VmusError):
+        if _is(error, "vmusprod.errors", "VmusError"):
             say(f"vmus: {error}")
         elif isinstance(error, OSError) and error.filename is not None:
             say(f"vmus: {error.filename}: {error.strerror}")
@@ -86,6 +83,13 @@ def report_errors() -> Iterator[None]:
             say(f"vmus: internal error: {type(error).__name__}: {told}")
             say("vmus: this should not happen; `vmus --debug ...` shows where it did")
         raise typer.Exit(FAILED) from None
+
+
+def _is(error: Exception, module: str, name: str) -> bool:
+    """Whether an error is of a class that may not even be loaded."""
+    # Importing here could fail for the very reason that is to be told, a broken installation.
+    kind = getattr(sys.modules.get(module), name, ())
+    return isinstance(error, kind)
 
 
 class Console:

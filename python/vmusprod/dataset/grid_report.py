@@ -1,8 +1,11 @@
-"""How good the beats and bars are: `python -m vmusprod.dataset.grid_report POP909 [--symmv SymMV]` (needs mir_eval).
+"""How good the beats and bars are (needs mir_eval).
 
-Every fifth song of POP909, as `metre_fit --every 5` leaves them out, is read without its beats, as it is and with a drifting tempo laid over it
-(a random walk and slower phrase ends, 12 ms of jitter), and held against `beat_midi.txt` (70 ms window); downbeats also against those
-tracked in the recording, where its beats coincide with the score's.
+Run as `python -m vmusprod.dataset.grid_report POP909 [--symmv SymMV]`.
+
+Every fifth song of POP909, as `metre_fit --every 5` leaves them out, is read without its beats, as
+it is and with a drifting tempo laid over it (a random walk and slower phrase ends, 12 ms of
+jitter), and held against `beat_midi.txt` (70 ms window); downbeats also against those tracked in
+the recording, where its beats coincide with the score's.
 """
 
 from __future__ import annotations
@@ -22,9 +25,11 @@ from vmusprod.music.score import TimedNotes, read_midi
 Array = NDArray[np.float64]
 Clock = Callable[[Array], Array]
 
+NAMES = ("beats", "downbeats", "recorded_downbeats", "marks_to_recorded", "tempo", "fit")
+
 
 def drifting_clock(end: float, deviation: float, slowing: float, seed: int) -> Clock:
-    """A map of times: log tempo wanders with `deviation` (5 s memory) and every 12 s drops by about `slowing` for a second."""
+    """A map of times: log tempo wanders with `deviation`, and drops by `slowing` every 12 s."""
     rng = np.random.default_rng(seed)
     step = 0.05
     time = np.arange(-5.0, end + 20.0, step)
@@ -48,7 +53,7 @@ def drifted(notes: TimedNotes, clock: Clock, seed: int) -> TimedNotes:
 
 
 def f_measure(truth: Array, found: Array, notes: TimedNotes) -> float:
-    """mir_eval's F (70 ms) of the beats from the first to the last onset that the truth covers too."""
+    """F (70 ms) of the beats from the first to the last onset that the truth covers too."""
     import mir_eval
 
     low = max(truth[0], notes.onset[0]) - 0.1
@@ -97,10 +102,11 @@ def main() -> None:
     for deviation, slowing in ((0.0, 0.0), (0.02, 0.05), (0.04, 0.15), (0.06, 0.25)):
         rows = [song_figures(f, k, deviation, slowing) for k, f in enumerate(folders)]
         print(f"POP909, {len(rows)} songs, tempo deviation {deviation}, slowing {slowing}:")
-        for name in ("beats", "downbeats", "recorded_downbeats", "marks_to_recorded", "tempo", "fit"):
+        for name in NAMES:
             values = [row[name] for row in rows if name in row]
             kept = [row[name] for row in rows if name in row and row["fit"] >= 0.6]
-            print(f"  {name:20} {np.mean(values):.3f} ({len(values)})  of fit >= 0.6: {np.mean(kept):.3f}")
+            figures = f"{np.mean(values):.3f} ({len(values)})"
+            print(f"  {name:20} {figures}  of fit >= 0.6: {np.mean(kept):.3f}")
     if args.symmv:
         songs, skipped = load_symmv(args.symmv, 0.0)
         fits = np.array([song.fit for song in songs])

@@ -1,7 +1,10 @@
-"""Fit the downbeat score to POP909 and write `music/metre_weights.py`: `python -m vmusprod.dataset.metre_fit POP909`.
+"""Fit beats and bars to POP909 and write `music/metre_weights.py`.
 
-POP909's own downbeat marks are a beat or half a bar off in about one song of four. Where the beats that were tracked in the recording
-(`beat_audio.txt`) coincide with the score's, the recording's downbeats are the target instead.
+Run as `python -m vmusprod.dataset.metre_fit POP909`.
+
+POP909's own downbeat marks are a beat or half a bar off in about one song of four. Where the beats
+that were tracked in the recording (`beat_audio.txt`) coincide with the score's, the recording's
+downbeats are the target instead.
 """
 
 from __future__ import annotations
@@ -63,11 +66,12 @@ def fit(folders: list[Path]) -> Array:
         rows = np.pad(beat_features(folder, beats), ((0, 0), (0, 1)), constant_values=1.0)
         gram += rows.T @ rows
         moment += rows.T @ target
-    return np.linalg.solve(gram, moment)[:-1].reshape(len(metre.FEATURES), -1)
+    solution: Array = np.linalg.solve(gram, moment)[:-1].astype(np.float64)
+    return solution.reshape(len(metre.FEATURES), -1)
 
 
 def fit_strength(folders: list[Path]) -> StrengthModel:
-    """Ridge regression of events onto beats, and where in the beat the events of each class of strength fall."""
+    """Fit strength by ridge regression onto beats, and count where each class of it falls."""
     gram: Array | float = 0.0
     moment: Array | float = 0.0
     songs = []
@@ -82,9 +86,10 @@ def fit_strength(folders: list[Path]) -> StrengthModel:
         gram = gram + rows.T @ rows
         moment = moment + rows.T @ (place == 0)
         songs.append((rows.astype(np.float32), place))
-    weights = np.linalg.solve(gram + STRENGTH_RIDGE * np.eye(rows.shape[1]), moment)
+    size = rows.shape[1]
+    weights = np.linalg.solve(gram + STRENGTH_RIDGE * np.eye(size), moment).astype(np.float64)
     strength = np.concatenate([rows @ weights for rows, _ in songs])
-    edges = np.quantile(strength, np.arange(1, CLASSES) / CLASSES)
+    edges = np.quantile(strength, np.arange(1, CLASSES) / CLASSES).astype(np.float64)
     places = np.zeros((CLASSES, PARTS))
     at = np.searchsorted(edges, strength)
     np.add.at(places, (at, np.concatenate([place for _, place in songs])), 1.0)
@@ -92,7 +97,7 @@ def fit_strength(folders: list[Path]) -> StrengthModel:
 
 
 def level_table(folder: Path, weights: Array) -> tuple[Array, int] | None:
-    """Features of every reading of a song's pulse (R, 11) and which one has the tempo of `beat_midi.txt`."""
+    """Features of the readings of a song's pulse (R, 11), and which has the tempo of its beats."""
     beats = read_beats(folder / "beat_midi.txt")[:, 0]
     stretches = track_pulse((notes := read_midi(folder / f"{folder.name}.mid")).onset)
     if not stretches:
@@ -108,7 +113,7 @@ def level_table(folder: Path, weights: Array) -> tuple[Array, int] | None:
 
 
 def fit_levels(tables: list[tuple[Array, int]]) -> Array:
-    """Softmax regression of the right reading among each song's, by Newton's method: float64 (11,)."""
+    """Softmax regression of the right reading among each song's, by Newton's method: (11,)."""
     scale = np.concatenate([rows for rows, _ in tables]).std(axis=0) + 1e-9
     weights = np.zeros(len(scale))
     for _ in range(30):
@@ -127,7 +132,7 @@ def fit_levels(tables: list[tuple[Array, int]]) -> Array:
 
 
 def source(name: str, values: Array, digits: int) -> str:
-    """Python source of a tuple of numbers, or of rows of them, in lines of at most 100 characters."""
+    """Python source of a tuple of numbers, or of rows of them, in lines of up to 100 columns."""
 
     def row(numbers: Array) -> str:
         return "(" + ", ".join(f"{value:.{digits}f}" for value in numbers) + ")"
@@ -155,10 +160,11 @@ def main() -> None:
     right = np.mean([int(np.argmax(rows @ levels)) == right for rows, right in tables])
     strength = fit_strength(folders)
     text = [
-        '"""Weights of the downbeat score, of the choice of beat and of the beat tracker, fitted to POP909.',
+        '"""Weights of the downbeat score, the choice of beat and the beat tracker, from POP909.',
         "",
-        "Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of `metre.FEATURES`, a column a",
-        "sixteenth of context. LEVEL_WEIGHTS: as `beats.LEVEL_FEATURES`. The rest: as `tracking.StrengthModel`.",
+        "Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of",
+        "`metre.FEATURES`, a column a sixteenth of context. LEVEL_WEIGHTS: `beats.LEVEL_FEATURES`.",
+        "The rest: `tracking.StrengthModel`.",
         '"""',
         "",
         "# fmt: off",

@@ -116,6 +116,11 @@ def pack_song(
     }
 
 
+def song_mark(id: str) -> str:
+    """Eight hex digits by which a weights file remembers that a song was trained on."""
+    return hashlib.sha256(id.encode()).hexdigest()[:8]
+
+
 def split_of(id: str) -> str:
     """`val` for one song in twenty, by a hash of its name, so that no rerun moves a song."""
     return "val" if hashlib.sha256(id.encode()).digest()[0] % 20 == 0 else "train"

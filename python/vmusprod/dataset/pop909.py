@@ -1,7 +1,8 @@
 """POP909: 909 piano arrangements of Chinese pop, with melody, beats, chords and keys.
 
-`beat_midi.txt`: time, half-bar mark, downbeat mark; `chord_midi.txt` and `key_audio.txt`: start, end, name. The tick grid of
-the files is shifted by up to half a sixteenth, so the beats file is the grid.
+`beat_midi.txt`: time, half-bar mark, downbeat mark; `chord_midi.txt` and `key_audio.txt`: start,
+end, name. The tick grid of the files is shifted by up to half a sixteenth, so the beats file is the
+grid.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from vmusprod.dataset.songs import Song, trim_bars
 from vmusprod.errors import InputError
-from vmusprod.music.pulse import concentration
 from vmusprod.music.grid import Grid, grid_from_beats, grid_notes
 from vmusprod.music.key import Key, parse_key
 from vmusprod.music.metre import bar_starts, downbeat_score, fold, metre_features
+from vmusprod.music.pulse import concentration
 from vmusprod.music.score import TimedNotes, read_midi_tracks
 
 __all__ = ["chord_id", "iter_pop909", "load_pop909"]
@@ -25,7 +26,8 @@ __all__ = ["chord_id", "iter_pop909", "load_pop909"]
 NO_CHORD = 120
 MIN_FIT = 0.6
 _ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-# POP909's qualities as the ten of SymMV: `M m 7 M7 m7 o o7 + sus2 sus4`. Sixths lose the sixth, a half-diminished seventh
+# POP909's qualities as the ten of SymMV: `M m 7 M7 m7 o o7 + sus2 sus4`. Sixths lose the sixth, a
+# half-diminished seventh
 # keeps its triad, a minor major seventh its triad.
 _QUALITIES = {
     "maj": 0, "maj6": 0, "min": 1, "min6": 1, "minmaj7": 1, "7": 2, "maj7": 3, "min7": 4,
@@ -34,7 +36,7 @@ _QUALITIES = {
 
 
 def chord_id(name: str) -> int:
-    """0..119 (root * 10 + quality) of a label such as `Bb:min7/b3`, the inversion dropped; 120 for `N`.
+    """Chord id, root * 10 + quality, of a label such as `Bb:min7/b3`; 120 for `N`.
 
     Raises ValueError on a name that is none.
     """
@@ -75,9 +77,7 @@ def iter_pop909(
             yield song
 
 
-def load_pop909(
-    root: Path, min_fit: float = MIN_FIT
-) -> tuple[list[Song], list[tuple[Path, str]]]:
+def load_pop909(root: Path, min_fit: float = MIN_FIT) -> tuple[list[Song], list[tuple[Path, str]]]:
     """All songs of `iter_pop909`, and what was skipped."""
     skipped: list[tuple[Path, str]] = []
     return list(iter_pop909(root, skipped, min_fit)), skipped
@@ -144,9 +144,10 @@ def _song(folder: Path, min_fit: float) -> Song | str:
 
 
 def own_downbeats(notes: TimedNotes, beats: NDArray[np.float64]) -> NDArray[np.bool_] | None:
-    """Which rows of `beat_midi.txt` begin bars, by the notes (`music.metre`): bool (B,); None if not in 4/4.
+    """Find the beats that begin bars by the notes (`music.metre`): bool (B,); None if not in 4/4.
 
-    The file's own marks agree with downbeats tracked in the recordings (`beat_audio.txt`) in two songs of three, these in 95%.
+    The file's own marks agree with downbeats tracked in the recordings (`beat_audio.txt`) in two
+    songs of three, these in 95%.
     """
     index = np.arange(len(beats))
     inside = (notes.onset >= beats[0, 0] - 0.05) & (notes.onset <= beats[-1, 0])

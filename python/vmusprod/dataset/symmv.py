@@ -1,7 +1,7 @@
 """SymMV: piano covers of music videos, put on their own grid.
 
-The published files run on a nominal 120 bpm; tempo, beats and bars are found from the notes (`music.beats`), and of a
-song with stretches of different tempi the main one is taken. `SymMV.csv`
+The published files run on a nominal 120 bpm; tempo, beats and bars are found from the notes
+(`music.beats`), and of a song with stretches of different tempi the main one is taken. `SymMV.csv`
 holds the key of each song.
 """
 
@@ -24,7 +24,10 @@ MIN_FIT = 0.6
 
 
 def read_labels(path: Path) -> dict[str, Key]:
-    """Song number to key, from `SymMV.csv` (tab-separated). Raises InputError when it cannot be read or lacks the columns."""
+    """Song number to key, from `SymMV.csv` (tab-separated).
+
+    Raises InputError when it cannot be read or lacks the columns.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
@@ -38,7 +41,7 @@ def read_labels(path: Path) -> dict[str, Key]:
 def iter_symmv(
     root: Path, skipped: list[tuple[Path, str]], min_fit: float = MIN_FIT
 ) -> Iterator[Song]:
-    """SymMV's songs whose onsets follow a grid, in order; the others go to `skipped` with the reason.
+    """Read the songs whose onsets follow a grid, in order; others go to `skipped` with the reason.
 
     Raises InputError when `root` is not the data set.
     """
@@ -56,9 +59,7 @@ def iter_symmv(
             yield song
 
 
-def load_symmv(
-    root: Path, min_fit: float = MIN_FIT
-) -> tuple[list[Song], list[tuple[Path, str]]]:
+def load_symmv(root: Path, min_fit: float = MIN_FIT) -> tuple[list[Song], list[tuple[Path, str]]]:
     """All songs of `iter_symmv`, and what was skipped."""
     skipped: list[tuple[Path, str]] = []
     return list(iter_symmv(root, skipped, min_fit)), skipped

@@ -1,7 +1,8 @@
 """Tempo, beats and bars of notes in time.
 
-No published SymMV file has beats: its clock is seconds, and most pianists drift. Three steps find them: the pulse
-that the onsets follow (`pulse`), how many pulses make a beat (here), and which beats begin a bar (`metre`).
+No published SymMV file has beats: its clock is seconds, and most pianists drift. Three steps find
+them: the pulse that the onsets follow (`pulse`), how many pulses make a beat (here), and which
+beats begin a bar (`metre`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from vmusprod.music.pulse import Pulse, concentration, pulse_of_beats, track_pul
 from vmusprod.music.score import TimedNotes
 from vmusprod.music.tracking import track_beats
 
-__all__ = ["Reading", "Stretch", "fit_grid", "fit_stretches", "main_stretch", "reading_of", "readings"]
+__all__ = [
+    "Reading",
+    "Stretch",
+    "fit_grid",
+    "fit_stretches",
+    "main_stretch",
+    "reading_of",
+    "readings",
+]
 
 Array = NDArray[np.float64]
 
@@ -38,8 +47,8 @@ _USUAL_TEMPO = 80.0
 class Reading:
     """A pulse read as `pulses` a beat: sixteenth k lies at pulse (k + `shift`) * `pulses` / 4.
 
-    `position`: float64 (N,) of the onsets in sixteenths; `score`: downbeat score of each sixteenth; `beat`: which of the first
-    four sixteenths is a beat.
+    `position`: float64 (N,) of the onsets in sixteenths; `score`: downbeat score of each sixteenth;
+    `beat`: which of the first four sixteenths is a beat.
     """
 
     pulses: int
@@ -79,16 +88,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A part of a piece with a tempo of its own, constant or drifting: the notes that start in it, and their grid."""
+    """A part of a piece with a tempo of its own, and the notes that start in it."""
 
     notes: TimedNotes
     grid: Grid
 
 
 def fit_grid(notes: TimedNotes) -> Grid | None:
-    """The grid of a whole piece, its stretches joined; None for too few notes to tell (under 16, or 6 seconds).
+    """Fit one grid to a whole piece, its stretches joined; None for under 16 notes or 6 seconds.
 
-    `Grid.concentration` says how well the onsets follow it: noise reaches 0.3, and below 0.6 the grid means little.
+    `Grid.concentration` says how well the onsets follow it: noise reaches 0.3, and below 0.6 the
+    grid means little.
     """
     stretches = fit_stretches(notes)
     return join_grids([stretch.grid for stretch in stretches]) if stretches else None
@@ -105,7 +115,8 @@ def fit_stretches(notes: TimedNotes) -> list[Stretch]:
             continue
         reading = choose(options)
         if not pulse.is_constant:
-            # The pulse may have slipped where the tempo moved; the beat of its usual length has not.
+            # The pulse may have slipped where the tempo moved; the beat of its usual length has
+            # not.
             pulse = pulse_of_beats(own.onset, track_beats(own, 60 / reading.tempo))
             reading = reading_of(own, pulse, 4)
         result.append(Stretch(own, _grid(pulse, reading)))
@@ -113,13 +124,19 @@ def fit_stretches(notes: TimedNotes) -> list[Stretch]:
 
 
 def main_stretch(stretches: Sequence[Stretch]) -> Stretch:
-    """The one with most notes on its grid; of two with about as many the first (a tutorial plays a piece twice)."""
+    """Return the one with most notes on its grid.
+
+    Of two with about as many it is the first: a tutorial plays a piece twice.
+    """
     weight = [len(stretch.notes) * stretch.grid.concentration for stretch in stretches]
     return next(s for s, value in zip(stretches, weight, strict=True) if value >= 0.6 * max(weight))
 
 
 def readings(notes: TimedNotes, pulse: Pulse, weights: Array | None = None) -> list[Reading]:
-    """All readings of the pulse at 40 to 180 beats a minute. `weights`: of the downbeat score, if not the fitted."""
+    """All readings of the pulse at 40 to 180 beats a minute.
+
+    `weights`: of the downbeat score, if not the fitted.
+    """
     rate = float(np.ptp(pulse.count) / np.ptp(pulse.times))
     return [
         reading_of(notes, pulse, pulses, weights)
@@ -134,7 +151,8 @@ def reading_of(
     """Of the readings with so many pulses a beat, the one whose beats score best."""
     start, stop = pulse.position(notes.onset), pulse.position(notes.offset)
     tempo = 60 / pulses * float(np.ptp(pulse.count) / np.ptp(pulse.times))
-    # Where pulses are finer than sixteenths, or thirds of a beat, the sixteenths may lie on any of several.
+    # Where pulses are finer than sixteenths, or thirds of a beat, the sixteenths may lie on any of
+    # several.
     shifts = 3 if pulses % 3 == 0 else max(1, pulses // 4)
     options = []
     for k in range(shifts):

@@ -1,20 +1,31 @@
 """A piece's metrical grid: the times of its 16ths and its bars, and the notes put onto it.
 
-The design's grid is 4/4 bars of 16 sixteenths. Where a piece has a bar of another length, the grid keeps whole bars of four
-beats and splices the rest out, so that a downbeat is every sixteenth step in the grid notes.
+The design's grid is 4/4 bars of 16 sixteenths. Where a piece has a bar of another length, the grid
+keeps whole bars of four beats and splices the rest out, so that a downbeat is every sixteenth step
+in the grid notes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod._vmus_rs import quantize
 from vmusprod.music.score import TimedNotes
 
-__all__ = ["MAX_DURATION", "Grid", "grid_from_beats", "grid_notes", "join_grids", "regular_grid"]
+__all__ = [
+    "MAX_DURATION",
+    "Grid",
+    "grid_from_beats",
+    "grid_notes",
+    "join_grids",
+    "quantize",
+    "regular_grid",
+]
 
 MAX_DURATION = 64
 BAR = 16
@@ -27,15 +38,17 @@ class Grid:
     Attributes
     ----------
     times : float64 (K,)
-        Seconds of successive sixteenths, strictly increasing. The first lies at or before the first onset.
+        Seconds of successive sixteenths, strictly increasing; the first is no later than the
+        first onset.
     kept : intp (M,)
-        Indices into `times` of the sixteenths that make up whole bars; M is a multiple of the bar (16 in 4/4), and
-        every 16th entry is a downbeat.
+        Indices into `times` of the sixteenths that make up whole bars; M is a multiple of the
+        bar (16 in 4/4), and every 16th entry is a downbeat.
     concentration : float
-        How closely the onsets follow the grid: 1 on it, near 0 for noise (|mean exp(2 pi i position)| and, where
-        the tempo drifts, the mean cosine against what the neighbours predict, whichever is less).
+        How closely the onsets follow the grid: 1 on it, near 0 for noise. The lesser of
+        |mean exp(2 pi i position)| and `Pulse.fit`.
     beats_a_bar : int
         4, or 3 for 3/4 and 6/8.
+
     """
 
     times: NDArray[np.float64]
@@ -82,16 +95,17 @@ def regular_grid(step: float, phase: float, end: float, concentration: float = 1
     """Whole 4/4 bars at one tempo from the downbeat `phase` to `end` or just past it (seconds)."""
     bars = max(1, int(np.ceil((end - phase) / (BAR * step) - 1e-9)))
     index = np.arange(BAR * bars)
-    return Grid(phase + step * index, index, concentration)
+    return Grid(phase + step * index.astype(np.float64), index, concentration)
 
 
 def grid_from_beats(
     beats: NDArray[np.float64], is_downbeat: NDArray[np.bool_], first: float, last: float
 ) -> Grid:
-    """The grid of known beats (quarter notes): four sixteenths a beat, bars from downbeat to downbeat.
+    """Make the grid of known beats: four sixteenths a quarter note, bars from downbeats.
 
-    Beats are continued at the local tempo down to `first` and up to `last` (seconds). Bars of eight or more beats are
-    taken as several; of a bar of five to seven beats the first four are kept, and bars of fewer than four are left out.
+    Beats are continued at the local tempo down to `first` and up to `last` (seconds). Bars of eight
+    or more beats are taken as several; of a bar of five to seven beats the first four are kept, and
+    bars of fewer than four are left out.
 
     Parameters
     ----------
@@ -104,6 +118,7 @@ def grid_from_beats(
     ------
     ValueError
         Too few beats, no downbeat, or times that do not increase.
+
     """
     beats = np.asarray(beats, dtype=np.float64)
     downs = np.flatnonzero(is_downbeat)
@@ -113,7 +128,8 @@ def grid_from_beats(
         raise ValueError("no downbeat")
     head = float(np.median(np.diff(beats[:9])))
     tail = float(np.median(np.diff(beats[-9:])))
-    # Enough beats before that the first bar starts a whole number of bars before the first downbeat.
+    # Enough beats before that the first bar starts a whole number of bars before the first
+    # downbeat.
     missing = int(np.ceil(max(0.0, beats[0] - first) / head - 1e-9))
     before = missing + (-(missing + downs[0])) % 4
     after = int(np.ceil(max(0.0, last - beats[-1]) / tail)) + 4
@@ -127,16 +143,17 @@ def grid_from_beats(
     times = np.interp(np.arange(4 * len(beats) - 3) / 4, np.arange(len(beats)), beats)
     starts = np.concatenate([np.arange(0, before + downs[0], 4), before + downs, [len(beats) - 1]])
     kept = []
-    for start, stop in zip(starts[:-1], starts[1:], strict=True):
+    for start, stop in pairwise(starts.tolist()):
         whole = (stop - start) // 4 * 4
         kept.append(np.arange(4 * start, 4 * (start + whole)))
     return Grid(times, np.concatenate(kept).astype(np.intp))
 
 
 def join_grids(grids: Sequence[Grid]) -> Grid:
-    """One grid of several that follow each other in time; bars of one that reach into the next are left out.
+    """Join grids that follow each other in time; bars that reach into the next are left out.
 
-    `concentration` is the mean by length, `beats_a_bar` the longest's; parts in another metre keep no bars. `grids`: at least one.
+    `concentration` is the mean by length, `beats_a_bar` the longest's; parts in another metre keep
+    no bars. `grids`: at least one.
     """
     size = [len(grid.kept) for grid in grids]
     metre = grids[int(np.argmax(size))].beats_a_bar
@@ -157,7 +174,7 @@ def join_grids(grids: Sequence[Grid]) -> Grid:
 
 
 def _merge(table: NDArray[np.int64], max_duration: int) -> NDArray[np.int32]:
-    """Sorted by (onset, pitch), one note a place: the longest, at the loudest velocity; none overlaps its successor."""
+    """Sort, keep one note a place (the longest, at the loudest velocity), cut overlaps."""
     if len(table) == 0:
         return np.zeros((0, 4), np.int32)
     table = table[np.lexsort((-table[:, 1], table[:, 2], table[:, 0]))]
@@ -173,9 +190,10 @@ def _merge(table: NDArray[np.int64], max_duration: int) -> NDArray[np.int32]:
 
 
 def grid_notes(notes: TimedNotes, grid: Grid) -> NDArray[np.int32]:
-    """The notes in sixteenths of the grid's kept bars: int32 (N, 4), onset 0 is the first kept downbeat.
+    """Put the notes on the grid's kept bars: int32 (N, 4), onset 0 is the first downbeat.
 
-    Notes that start outside the kept bars are left out; those that sound into a gap are shortened by it.
+    Notes that start outside the kept bars are left out; those that sound into a gap are shortened
+    by it.
     """
     placed = quantize(
         grid.position(notes.onset) - grid.kept[0],

@@ -1,8 +1,8 @@
 """The key of a piece: estimation, names, parsing.
 
-A key is (tonic 0..11 with C = 0, mode 0 major / 1 minor). Names are those of SymMV's labels: `C major`, `a minor`, `E- major`
-(flats as `-`, minor tonics in lower case). The paper (section 3.2) names Krumhansl-Schmuckler; the published labels
-follow the Aarden-Essen profile.
+A key is (tonic 0..11 with C = 0, mode 0 major / 1 minor). Names are those of SymMV's labels: `C
+major`, `a minor`, `E- major` (flats as `-`, minor tonics in lower case). The paper (section 3.2)
+names Krumhansl-Schmuckler; the published labels follow the Aarden-Essen profile.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ __all__ = ["Key", "estimate_key", "key_name", "key_scores", "parse_key"]
 
 Key = tuple[int, int]
 
+# fmt: off
 # Aarden (2003), from the Essen folksong collection, tonic first; as in music21's AardenEssen.
-_MAJOR = (17.7661, 0.145624, 14.9265, 0.160186, 19.8049, 11.3587, 0.291248, 22.062, 0.145624, 8.15494, 0.232998, 4.95122)
-_MINOR = (18.2648, 0.737619, 14.0499, 16.8599, 0.702494, 14.4362, 0.702494, 18.6161, 4.56621, 1.93186, 7.37619, 1.75623)
+_MAJOR = (17.7661, 0.145624, 14.9265, 0.160186, 19.8049, 11.3587,
+          0.291248, 22.062, 0.145624, 8.15494, 0.232998, 4.95122)
+_MINOR = (18.2648, 0.737619, 14.0499, 16.8599, 0.702494, 14.4362,
+          0.702494, 18.6161, 4.56621, 1.93186, 7.37619, 1.75623)
+# fmt: on
 
 _MAJOR_NAMES = ("C", "C#", "D", "E-", "E", "F", "F#", "G", "A-", "A", "B-", "B")
 _MINOR_NAMES = ("c", "c#", "d", "e-", "e", "f", "f#", "g", "g#", "a", "b-", "b")
@@ -40,7 +44,9 @@ _PROFILES = _profiles()
 
 
 def key_scores(pitch: ArrayLike, duration: ArrayLike) -> NDArray[np.float64]:
-    """Correlation of the duration-weighted pitch-class histogram with each key's profile: float64 (2, 12), mode by tonic.
+    """Correlate the duration-weighted pitch classes with each key's profile: float64 (2, 12).
+
+    Rows are the modes, columns the tonics.
 
     `pitch` (N,) and `duration` (N,), any unit of time. All zero for no notes or a flat histogram.
     """
@@ -51,7 +57,7 @@ def key_scores(pitch: ArrayLike, duration: ArrayLike) -> NDArray[np.float64]:
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
         raise ValueError("durations must be finite and not negative")
     histogram = np.bincount(classes, weights=weights, minlength=12)
-    histogram -= histogram.mean()
+    histogram = histogram - histogram.mean()  # of no notes the counts are integers
     norm = float(np.linalg.norm(histogram))
     if norm < 1e-12:
         return np.zeros((2, 12))
@@ -62,21 +68,27 @@ def key_scores(pitch: ArrayLike, duration: ArrayLike) -> NDArray[np.float64]:
 def estimate_key(pitch: ArrayLike, duration: ArrayLike) -> Key:
     """(tonic, mode) of the best correlated Aarden-Essen profile; C major for no notes.
 
-    `pitch` (N,) and `duration` (N,), any unit of time. Raises ValueError on unequal lengths or bad durations.
+    `pitch` (N,) and `duration` (N,), any unit of time. Raises ValueError on unequal lengths or bad
+    durations.
     """
     mode, tonic = divmod(int(np.argmax(key_scores(pitch, duration))), 12)
     return tonic, mode
 
 
 def key_name(tonic: int, mode: int) -> str:
-    """`C major`, `a minor`, `E- major`: SymMV's spelling. Raises ValueError outside 0..11 and 0..1."""
+    """`C major`, `a minor`, `E- major`: SymMV's spelling.
+
+    Raises ValueError outside 0..11 and 0..1.
+    """
     if not (0 <= tonic <= 11 and mode in (0, 1)):
         raise ValueError(f"no key ({tonic}, {mode})")
     return f"{_MINOR_NAMES[tonic]} minor" if mode else f"{_MAJOR_NAMES[tonic]} major"
 
 
 def parse_key(text: str) -> Key:
-    """(tonic, mode) of a name: `C major`, `a minor`, `E- major`, `Gb:maj`, `Am`, `F# minor`, `Eb`, `eb` (lower case: minor).
+    """Read a key: `C major`, `a minor`, `E- major`, `Gb:maj`, `Am`, `F# minor`, `Eb`, `eb`.
+
+    A lone tonic in lower case is minor. Returns (tonic, mode).
 
     Raises ValueError with the forms that are understood.
     """

@@ -1,7 +1,8 @@
-"""Which sixteenth is a downbeat: a linear score over what the notes do around it, and the bars it adds up to.
+"""Downbeats: a linear score over what the notes do around each sixteenth, and the bars it makes.
 
-Bars begin where the harmony and the bass change and where many notes, low ones above all, start. The score weighs seven such features over a bar
-to either side; its weights are a ridge regression onto POP909's downbeats (`python -m vmusprod.dataset.metre_fit`).
+Bars begin where the harmony and the bass change and where many notes, low ones above all, start.
+The score weighs seven such features over a bar to either side; its weights are a ridge regression
+onto POP909's downbeats (`python -m vmusprod.dataset.metre_fit`).
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ FEATURES = ("onsets", "bass", "harmony", "bass_change", "harmony_near", "bass_ne
 CONTEXT = 16  # sixteenths to either side
 _BASS_SHARE = 0.3  # of the notes, by pitch, count as bass
 
-# What a bar of another length costs, in deviations of the score: half bars are common in pop, odd ones are mistakes.
+# What a bar of another length costs, in deviations of the score: half bars are common in pop, odd
+# ones are mistakes.
 _EVEN_COST, _ODD_COST = 6.0, 8.0
 
 
-def metre_features(
-    position: Array, end: Array, pitch: NDArray[np.uint8], length: int
-) -> Array:
-    """One row of features a sixteenth, each with mean 0 and deviation 1 over the piece: float64 (length, 7).
+def metre_features(position: Array, end: Array, pitch: NDArray[np.uint8], length: int) -> Array:
+    """Describe each sixteenth by seven features: float64 (length, 7).
 
-    `position` and `end` (N,) are onsets and offsets in sixteenths; those outside 0..length-1 are clipped.
+    Each has mean 0 and deviation 1 over the piece.
+
+    `position` and `end` (N,) are onsets and offsets in sixteenths; those outside 0..length-1 are
+    clipped.
     """
     at = np.clip(np.floor(position + 0.5).astype(np.int64), 0, length - 1)
     duration = np.clip(end - position, 0.25, 32.0)
@@ -54,7 +57,7 @@ def metre_features(
 def _sounding(
     at: NDArray[np.int64], duration: Array, pitch: NDArray[np.uint8], length: int
 ) -> Array:
-    """How many notes of each pitch class sound in the sixteenths before k, summed: float64 (length + 1, 12)."""
+    """Sum the notes that sound in the sixteenths before k, by pitch class: (length + 1, 12)."""
     edges = np.zeros((length + 1, 12))
     stop = np.minimum(at + np.maximum(np.round(duration), 1).astype(np.int64), length)
     np.add.at(edges, (at, pitch % 12), 1.0)
@@ -64,7 +67,7 @@ def _sounding(
 
 
 def _change(total: Array, span: int) -> Array:
-    """1 - cosine between the chroma of the `span` sixteenths behind and of those ahead: float64 (length,)."""
+    """1 - cosine between the chroma of `span` sixteenths behind and ahead: float64 (length,)."""
     n = len(total) - 1
     index = np.arange(n)
     behind = total[index] - total[np.maximum(index - span, 0)]
@@ -76,7 +79,7 @@ def _change(total: Array, span: int) -> Array:
 
 
 def context(features: Array) -> Array:
-    """Each row with its CONTEXT neighbours to either side: float64 (length, 7 * (2 * CONTEXT + 1)), feature by feature."""
+    """Each row with its CONTEXT neighbours to either side, feature by feature: (length, D)."""
     padded = np.pad(features, ((CONTEXT, CONTEXT), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * CONTEXT + 1, axis=0)
     return windows.reshape(len(features), -1)
@@ -85,7 +88,8 @@ def context(features: Array) -> Array:
 def downbeat_score(features: Array, weights: Array | None = None) -> Array:
     """How much like a downbeat each sixteenth is, with mean 0 and deviation 1: float64 (length,).
 
-    `features` as of `metre_features`; `weights` float64 (7, 2 * CONTEXT + 1), the fitted ones if not given.
+    `features` as of `metre_features`; `weights` float64 (7, 2 * CONTEXT + 1), the fitted ones if
+    not given.
     """
     table = np.asarray(WEIGHTS) if weights is None else weights
     score = np.zeros(len(features))
@@ -105,9 +109,10 @@ def fold(score: Array, period: int) -> Array:
 
 
 def bar_starts(score: Array, size: int = 4) -> NDArray[np.intp]:
-    """Downbeats among the beats: the path of bars, nearly all of `size` beats, through the best downbeat scores.
+    """Find the downbeats: the best-scored path of bars, nearly all of `size` beats.
 
-    `score`: float64 (B,), one a beat. Returns increasing beat indices; the first lies within the first two bars.
+    `score`: float64 (B,), one a beat. Returns increasing beat indices; the first lies within the
+    first two bars.
     """
     beats = len(score)
     if beats == 0:

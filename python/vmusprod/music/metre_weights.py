@@ -1,7 +1,8 @@
-"""Weights of the downbeat score, of the choice of beat and of the beat tracker, fitted to POP909.
+"""Weights of the downbeat score, the choice of beat and the beat tracker, from POP909.
 
-Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of `metre.FEATURES`, a column a
-sixteenth of context. LEVEL_WEIGHTS: as `beats.LEVEL_FEATURES`. The rest: as `tracking.StrengthModel`.
+Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of
+`metre.FEATURES`, a column a sixteenth of context. LEVEL_WEIGHTS: `beats.LEVEL_FEATURES`.
+The rest: `tracking.StrengthModel`.
 """
 
 # fmt: off

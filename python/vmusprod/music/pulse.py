@@ -1,7 +1,8 @@
 """The pulse that onsets follow: its frequency as it drifts, its phase, and how well it is followed.
 
 1. Rayleigh statistics of the onsets' phases over time and frequency, in overlapping windows;
-2. the ridge through them by dynamic programming: slow drift is cheap, a jump to another tempo is dear and splits the piece;
+2. the ridge through them by dynamic programming: slow drift is cheap, a jump to another tempo is
+   dear and splits the piece;
 3. within a stretch, the residual phase in ever shorter windows, smoothed and subtracted.
 
 Where one constant tempo does as well as the drifting one, it is taken.
@@ -44,8 +45,9 @@ _SILENCE = 4.0  # seconds; after a longer gap another tempo may begin
 class Pulse:
     """A stretch of a piece and its pulse.
 
-    `times`, `count`: the curve from seconds to pulses, both increasing, of a stretch [`start`, `end`] s. `fit`: mean cosine of the
-    events' phases against the phase that their neighbours (not they themselves) predict: about 0 for noise, up to 1.
+    `times`, `count`: the curve from seconds to pulses, both increasing, of a stretch [`start`,
+    `end`] s. `fit`: mean cosine of the events' phases against the phase that their neighbours (not
+    they themselves) predict: about 0 for noise, up to 1.
     """
 
     times: Array
@@ -79,20 +81,20 @@ def _continued(x: Array, knots: Array, values: Array) -> Array:
 
 
 def concentration(position: Array, weight: Array | None = None) -> float:
-    """|mean exp(2 pi i position)|: 1 when all lie at one phase of the pulse, near 0 for noise or nothing."""
+    """|mean exp(2 pi i position)|: 1 when all lie at one phase, near 0 for noise or nothing."""
     if len(position) == 0:
         return 0.0
     return float(np.abs(np.average(np.exp(2j * np.pi * position), weights=weight)))
 
 
 def group_events(onset: Array) -> tuple[NDArray[np.intp], Array]:
-    """Onsets closer than 30 ms to the one before are one event: which each belongs to (N,), and the events' mean times."""
+    """Join onsets closer than 30 ms to the one before: the event of each (N,), and mean times."""
     group = np.cumsum(np.append(True, np.diff(onset) > _CHORD)) - 1
     return group, np.bincount(group, weights=onset) / np.bincount(group)
 
 
 def track_pulse(onset: Array) -> list[Pulse]:
-    """The stretches of one tempo (constant or drifting) in a piece, in order; empty under 16 events.
+    """Find the stretches of one tempo, constant or drifting, in order; none under 16 events.
 
     `onset`: float64 (N,) seconds, sorted.
     """
@@ -120,7 +122,8 @@ def _windows(
 ) -> Iterator[tuple[slice, slice, Array]]:
     """Gaussian windows over the events, in blocks: (centres, events, weights (events, centres)).
 
-    A block holds only the events within reach, so that time and memory grow with the piece's length and no faster.
+    A block holds only the events within reach, so that time and memory grow with the piece's length
+    and no faster.
     """
     block = 16
     for low in range(0, len(centre), block):
@@ -135,7 +138,8 @@ def _statistics(time: Array, weight: Array, centre: Array, rate: Array) -> Array
     """Rayleigh statistic n R^2 of each window at each rate, mean 1 for noise: (rates, windows)."""
     result = np.zeros((len(rate), len(centre)))
     for part, near, window in _windows(time, weight, centre, _SIGMA):
-        # Single precision: angles stay below 4000 rad, and the sines are most of the tracker's time.
+        # Single precision: angles stay below 4000 rad, and the sines are most of the tracker's
+        # time.
         angle = np.outer(2 * np.pi * rate, time[near] - centre[part.start]).astype(np.float32)
         single = window.astype(np.float32)
         power = (np.cos(angle) @ single) ** 2 + (np.sin(angle) @ single) ** 2
@@ -170,10 +174,8 @@ def _ridge(time: Array, weight: Array) -> tuple[Array, Array, list[float]]:
     return centre, rate[index], [float(centre[k] + _HOP / 2) for k in jumps]
 
 
-def _join(
-    time: Array, centre: Array, rate: Array, cuts: list[float]
-) -> tuple[Array, list[float]]:
-    """Stretches whose rates stand in a simple ratio brought to the rate of the longer, and the cuts that remain."""
+def _join(time: Array, centre: Array, rate: Array, cuts: list[float]) -> tuple[Array, list[float]]:
+    """Bring stretches in a simple ratio to the rate of the longer; the rates and remaining cuts."""
     rate = rate.copy()
     cuts = list(cuts)
     while True:
@@ -213,7 +215,7 @@ def _stretch(time: Array, weight: Array, centre: Array, rate: Array) -> Pulse:
 
 
 def pulse_of_beats(onset: Array, beats: Array, division: int = 4) -> Pulse:
-    """The pulse that divides known beats, corrected by where the onsets around lie on it (less than half a pulse)."""
+    """Divide known beats into pulses, corrected by less than half a pulse to the onsets around."""
     group, time = group_events(onset)
     weight = np.sqrt(np.bincount(group))
     grid = np.arange(min(time[0], beats[0]), max(time[-1], beats[-1]) + _GRID, _GRID)
@@ -240,7 +242,8 @@ def _residual(
 ) -> Array:
     """How far the events are ahead of the count, in pulses, as a smooth curve over the grid.
 
-    With `most` the count's own whole pulses hold and the curve stays within +-`most`; without, it is unwrapped along the piece.
+    With `most` the count's own whole pulses hold and the curve stays within +-`most`; without, it
+    is unwrapped along the piece.
     """
     phase = np.exp(2j * np.pi * np.interp(time, grid, count))
     knot = np.arange(grid[0], grid[-1] + 0.5, 0.5)
@@ -256,10 +259,10 @@ def _residual(
 
 
 def _smooth(value: Array, weight: Array, stiffness: float) -> Array:
-    """Whittaker's smoother: the curve of least weighted squared error plus `stiffness` times its squared second differences.
+    """Whittaker's smoother: least squares plus `stiffness` times squared second differences.
 
-    The normal equations have two bands beside the diagonal and are solved as L D L', in time linear in the length (scipy, which has
-    banded solvers, is no dependency). `weight` > 0.
+    The normal equations have two bands beside the diagonal and are solved as L D L', in time linear
+    in the length (scipy, which has banded solvers, is no dependency). `weight` > 0.
     """
     n = len(value)
     if n < 3:

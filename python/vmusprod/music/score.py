@@ -1,8 +1,9 @@
 """MIDI files in and out: notes in seconds from any file, and files of an exact length.
 
-Reading goes through symusic, whose own conversion to seconds is float32 (4 ms off after ten hours), so
-ticks are read and the tempo map is applied here in float64. Writing is a small writer of our own: symusic can
-neither write a text event nor place the end of a track, and a file's length is where its tracks end.
+Reading goes through symusic, whose own conversion to seconds is float32 (4 ms off after ten hours),
+so ticks are read and the tempo map is applied here in float64. Writing is a small writer of our
+own: symusic can neither write a text event nor place the end of a track, and a file's length is
+where its tracks end.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +33,8 @@ _SUSTAIN = 64
 class TimedNotes:
     """Notes on a clock, sorted by (onset, pitch).
 
-    `onset`, `offset`: float64 (N,) seconds, offset > onset; `pitch` 0..127 and `velocity` 1..127: uint8 (N,).
+    `onset`, `offset`: float64 (N,) seconds, offset > onset; `pitch` 0..127 and `velocity` 1..127:
+    uint8 (N,).
     """
 
     onset: NDArray[np.float64]
@@ -65,8 +68,8 @@ class TimedNotes:
 class MidiTrack:
     """One track to write.
 
-    `notes`: integers (N, 4), columns onset tick, duration in ticks, pitch, velocity. `pedal`: (tick, value 0..127) of the
-    sustain pedal (controller 64).
+    `notes`: integers (N, 4), columns onset tick, duration in ticks, pitch, velocity. `pedal`:
+    (tick, value 0..127) of the sustain pedal (controller 64).
     """
 
     name: str
@@ -78,15 +81,15 @@ class MidiTrack:
 def read_midi(path: str | PathLike[str], *, pedal: bool = False) -> TimedNotes:
     """All notes of a MIDI file but the drums', tracks merged, in seconds.
 
-    With `pedal` a note sounds on while the sustain pedal is down, until the pedal rises or its key is struck again.
-    Raises InputError: unreadable, not MIDI, damaged, no notes, over 500,000 notes or six hours.
+    With `pedal` a note sounds on while the sustain pedal is down, until the pedal rises or its key
+    is struck again. Raises InputError: unreadable, not MIDI, damaged, no notes, over 500,000 notes
+    or six hours.
     """
-    notes = TimedNotes.merge(list(read_midi_tracks(path, pedal=pedal).values()))
-    return notes
+    return TimedNotes.merge(list(read_midi_tracks(path, pedal=pedal).values()))
 
 
 def read_midi_tracks(path: str | PathLike[str], *, pedal: bool = False) -> dict[str, TimedNotes]:
-    """The notes of each track by its name (tracks of one name merged), drums and empty tracks left out.
+    """Read the notes of each track by its name; tracks of one name merge, drums are left out.
 
     Raises InputError as `read_midi`.
     """
@@ -94,7 +97,7 @@ def read_midi_tracks(path: str | PathLike[str], *, pedal: bool = False) -> dict[
     from symusic import Score
 
     try:
-        score = Score.from_midi(data)
+        score: Any = Score.from_midi(data)  # its stub types no member of the factory's product
         ticks_per_quarter = int(score.ticks_per_quarter)
         tempos = score.tempos.numpy()
         tracks = [
@@ -154,7 +157,11 @@ class _TempoMap:
     """Ticks to seconds."""
 
     def __init__(
-        self, path: str | PathLike[str], tpq: int, ticks: NDArray[np.integer], mspq: NDArray[np.integer]
+        self,
+        path: str | PathLike[str],
+        tpq: int,
+        ticks: NDArray[np.integer],
+        mspq: NDArray[np.integer],
     ) -> None:
         if len(mspq) and int(np.min(mspq)) <= 0:
             raise InputError(path, "tempo of 0 microseconds a quarter")
@@ -195,7 +202,7 @@ def _sustain(
     pitch: NDArray[np.uint8],
     controls: dict[str, NDArray[np.integer]],
 ) -> NDArray[np.int64]:
-    """Note ends moved to where the pedal rises, or to the next stroke of the same key if that comes first."""
+    """Move note ends to where the pedal rises, or to the next stroke of the key before that."""
     pedal = controls["number"] == _SUSTAIN
     times = controls["time"][pedal].astype(np.int64)
     down = controls["value"][pedal] >= 64
@@ -213,7 +220,8 @@ def _sustain(
     same = pitch[order][1:] == pitch[order][:-1]
     following[order[:-1][same]] = start[order[1:][same]]
     following = np.where(following > start, following, np.iinfo(np.int64).max)
-    return np.maximum(stop, np.minimum(longer, following))
+    result: NDArray[np.int64] = np.maximum(stop, np.minimum(longer, following))
+    return result
 
 
 def write_midi(
@@ -225,12 +233,13 @@ def write_midi(
     *,
     key: tuple[int, int] | None = None,
 ) -> None:
-    """Write a type 1 MIDI file that is exactly `total_ticks` long, 220 ticks a quarter, 4/4, one tempo.
+    """Write a type 1 MIDI file, exactly `total_ticks` long: 220 ticks a quarter, 4/4, one tempo.
 
-    `mspq`: microseconds a quarter, 1..16777215. `text` becomes a text event (FF 01) at tick 0 of the first track, `key` (tonic,
-    mode) a key signature. Every track ends at `total_ticks`. The same arguments give the same bytes; the file appears
-    whole or not at all. Raises ValueError when a note or pedal event lies outside the file or is out of range,
-    OutputError when the file cannot be written.
+    `mspq`: microseconds a quarter, 1..16777215. `text` becomes a text event (FF 01) at tick 0 of
+    the first track, `key` (tonic, mode) a key signature. Every track ends at `total_ticks`. The
+    same arguments give the same bytes; the file appears whole or not at all. Raises ValueError when
+    a note or pedal event lies outside the file or is out of range, OutputError when the file cannot
+    be written.
     """
     from vmusprod.files import atomic_output
 
@@ -321,8 +330,9 @@ def _varint(value: int) -> bytes:
 
 
 def _key_signature(tonic: int, mode: int) -> bytes:
-    """Sharps (+) or flats (-) and the mode byte; of the enharmonic spellings the one with fewer accidentals."""
+    """Sharps (+) or flats (-) and the mode byte, in the spelling with fewer accidentals."""
     if not (0 <= tonic <= 11 and mode in (0, 1)):
         raise ValueError(f"key must be (0..11, 0..1), not {(tonic, mode)}")
-    sharps = ((tonic + (3 if mode else 0)) * 7 + 5) % 12 - 5  # C: 0, G: 1, ..., F#: 6, Db: -5, F: -1
+    # Along the circle of fifths: C 0, G 1, ..., F# 6, Db -5, ..., F -1.
+    sharps = ((tonic + (3 if mode else 0)) * 7 + 5) % 12 - 5
     return bytes([sharps & 0xFF, mode])

@@ -1,9 +1,11 @@
 """Beats of a piece whose tempo drifts: the likeliest path of beats through its events.
 
-Each event (a chord or a note) gets a strength, a linear score of what it is: how many notes, how low, how long, whether the harmony changes
-with it, what lies a quarter, half and whole beat away. Events of each class of strength fall on the places of a beat with known
-frequencies (POP909's). The beats are those that make the events likeliest, where a change of the beat's length costs by its square:
-a semi-Markov form of the bar pointer model (Whiteley et al. 2006), exact by dynamic programming.
+Each event (a chord or a note) gets a strength, a linear score of what it is: how many notes, how
+low, how long, whether the harmony changes with it, what lies a quarter, half and whole beat away.
+Events of each class of strength fall on the places of a beat with known frequencies (POP909's). The
+beats are those that make the events likeliest, where a change of the beat's length costs by its
+square: a semi-Markov form of the bar pointer model (Whiteley et al. 2006), exact by dynamic
+programming.
 """
 
 from __future__ import annotations
@@ -34,7 +36,11 @@ _NEIGHBOUR = 9  # features that neighbours lend
 
 @dataclass(frozen=True)
 class StrengthModel:
-    """`weights` (F,) of `event_features`; `edges` (CLASSES - 1,) between the classes; `places` (CLASSES, PARTS): event counts."""
+    """How strong an event is, and where in a beat events of each strength fall.
+
+    `weights` (F,) of `event_features`; `edges` (CLASSES - 1,) between the classes; `places`
+    (CLASSES, PARTS): counts of events.
+    """
 
     weights: Array
     edges: Array
@@ -98,7 +104,7 @@ def _most(group: NDArray[np.intp], value: Array, size: int) -> Array:
 
 
 def _change(time: Array, total: Array, span: float) -> Array:
-    """1 - cosine between the pitch classes struck within `span` seconds before each event and from it on."""
+    """1 - cosine between the pitch classes struck in `span` seconds before and after each event."""
     index = np.arange(len(time))
     behind = total[index] - total[np.searchsorted(time, time - span - 0.02)]
     ahead = total[np.searchsorted(time, time + span - 0.02)] - total[index]
@@ -109,20 +115,22 @@ def _change(time: Array, total: Array, span: float) -> Array:
 
 
 def _evidence(places: Array) -> Array:
-    """Log of how much likelier than chance an event of each class is at each place: (CLASSES, PARTS)."""
+    """Log of how much likelier than chance each class is at each place: (CLASSES, PARTS)."""
     share = places / places.sum(axis=1, keepdims=True)
     blur = np.exp(-0.5 * np.arange(-4, 5) ** 2)
     blur /= blur.sum()  # players miss a place by about a 24th of a beat
     spread = np.zeros_like(share)
     for shift, weight in zip(range(-4, 5), blur, strict=True):
         spread += weight * np.roll(share, shift, axis=1)
-    return np.log(((1 - _FLOOR) * spread + _FLOOR / PARTS) * PARTS)
+    result: Array = np.log(((1 - _FLOOR) * spread + _FLOOR / PARTS) * PARTS)
+    return result
 
 
 def track_beats(notes: TimedNotes, beat: float, model: StrengthModel | None = None) -> Array:
-    """Times of the beats from one before the first note to one behind the last: float64 (B,), increasing.
+    """Find the beats, from one before the first note to one behind the last: float64 (B,) s.
 
-    `notes`: sorted, at least one. `beat`: the usual length of a beat in seconds; beats of 0.65 to 1.5 times it are found.
+    `notes`: sorted, at least one. `beat`: the usual length of a beat in seconds; beats of 0.65 to
+    1.5 times it are found.
     """
     model = model or fitted_model()
     time, features = event_features(notes, beat)
@@ -137,7 +145,8 @@ def track_beats(notes: TimedNotes, beat: float, model: StrengthModel | None = No
     log_length = np.log(lengths / _FRAMES)
     gain -= (_DISTANCE_COST * log_length**2).astype(np.float32)
     change = -_CHANGE_COST * (log_length[:, None] - log_length) ** 2
-    # best[t % longest, l]: the best path whose last beat ends at t and is l long; the first may begin anywhere.
+    # best[t % longest, l]: the best path whose last beat ends at t and is l long; the first may
+    # begin anywhere.
     best = np.zeros((longest, len(lengths)))
     back = np.zeros((size, len(lengths)), np.int8)
     index = np.arange(len(lengths))
@@ -165,7 +174,7 @@ def _gains(
     lengths: NDArray[np.int64],
     evidence: Array,
 ) -> NDArray[np.float32]:
-    """Evidence of the events in a beat that ends (exclusively) at frame t, by its length: float32 (size, lengths).
+    """Sum the evidence of events in beats that end at frame t: float32 (size, lengths).
 
     `at`, `strength` (E,): frame and class of each event.
     """

@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod._vmus_rs import skyline
+from vmusprod._vmus_rs import quantize, skyline
 from vmusprod.errors import InputError
 from vmusprod.music import tokens as tk
 from vmusprod.music.chord_names import chord_id
-from vmusprod.music.grid import quantize
 from vmusprod.music.key import Key, estimate_key
 from vmusprod.music.score import read_midi
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmusprod.dataset.pack import Pack, PackedSong
+from vmusprod.dataset.pack import PackedSong
 from vmusprod.models.attention import CHUNK, bar_slots
 from vmusprod.models.embeddings import STYLES, Context, tempo_level
 from vmusprod.models.layers import MIN_PADDING, Packed
@@ -215,11 +215,11 @@ def _pack(
 
 
 class StageData:
-    """The songs of a pack as examples of one stage; made once, kept in memory."""
+    """Songs as examples of one stage; made once, kept in memory."""
 
-    def __init__(self, pack: Pack, stage: str, split: str) -> None:
+    def __init__(self, songs: Sequence[PackedSong], stage: str) -> None:
         self.stage = stage
-        self.examples = [make_example(stage, song) for song in pack.songs(split)]
+        self.examples = [make_example(stage, song) for song in songs]
         self.tokens = sum(len(e.target) for e in self.examples)
 
     def epoch(self, batch_tokens: int, seed: int) -> list[list[int]]:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from vmusprod.dataset.pack import Pack
+from vmusprod.dataset.pack import PackedSong
 from vmusprod.music import tokens as tk
 from vmusprod.training.data import stage_streams
 
 Symbol = tuple[int, ...]
+FOLDS = 5
 
 
 class KneserNey:
@@ -91,16 +92,28 @@ class _Attributes:
         return math.prod(float(t[v]) for t, v in zip(self.tables, symbol, strict=True))
 
 
-def stage_sequences(pack: Pack, stage: str, split: str) -> list[list[Symbol]]:
+def stage_sequences(songs: Sequence[PackedSong], stage: str) -> list[list[Symbol]]:
     """Return the stage's streams as symbols, each with its end token."""
     end = (0,) * len(tk.SIZES)
-    return [
-        [*map(tuple, stage_streams(stage, song)[0].tolist()), end] for song in pack.songs(split)
-    ]
+    return [[*map(tuple, stage_streams(stage, song)[0].tolist()), end] for song in songs]
 
 
-def ngram_loss(pack: Pack, stage: str, order: int = 5) -> float:
-    """Held-out nats a token of the n-gram trained on the pack's train split."""
-    model = KneserNey(stage_sequences(pack, stage, "train"), order)
-    total, count = model.nats(stage_sequences(pack, stage, "val"))
+def ngram_loss(
+    train: Sequence[PackedSong], held_out: Sequence[PackedSong], stage: str, order: int = 5
+) -> float:
+    """Nats a token of the n-gram over `held_out`, trained on `train`.
+
+    Without songs to train on, the held-out ones are cut into five and each part is scored by the
+    n-gram of the other four.
+    """
+    if train:
+        folds = [(train, held_out)]
+    else:
+        parts = [held_out[i::FOLDS] for i in range(FOLDS)]
+        folds = [([s for p in parts if p is not part for s in p], part) for part in parts]
+    total, count = 0.0, 0
+    for known, unknown in folds:
+        model = KneserNey(stage_sequences(known, stage), order)
+        nats, tokens = model.nats(stage_sequences(unknown, stage))
+        total, count = total + nats, count + tokens
     return total / max(count, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import struct
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vmusprod.dataset.pack import Pack
+from vmusprod.dataset.pack import Pack, song_mark
 from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
 from vmusprod.files import atomic_output
 from vmusprod.models.attention import use_backend
@@ -115,8 +116,8 @@ class Trainer:
         if options.init is not None:
             self._init_from(options.init)
         self.model.to(self.device).train()
-        self.train_data = StageData(pack, options.stage, "train")
-        self.val_data = StageData(pack, options.stage, "val")
+        self.train_data = StageData(pack.songs("train"), options.stage)
+        self.val_data = StageData(pack.songs("val"), options.stage)
         if not self.train_data.examples:
             raise InputError(folder, "the pack has no training songs")
         self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr)
@@ -126,7 +127,8 @@ class Trainer:
         self.tokens = 0
         self.best = float("inf")
         self.seconds = 0.0
-        self.about: dict[str, object] = {"pack": pack.about}
+        marks = sorted(song_mark(song.id) for song in pack.songs("train"))
+        self.about: dict[str, object] = {"pack": pack.about, "songs": " ".join(marks)}
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     def _init_from(self, path: Path) -> None:
@@ -341,6 +343,6 @@ def _seed(*numbers: int) -> int:
 
 _DAMAGE = (
     OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError,
-    pickle.UnpicklingError,
+    pickle.UnpicklingError, struct.error,
 )  # fmt: skip
 """What torch.load and load_state_dict raise on files that are not what they should be."""

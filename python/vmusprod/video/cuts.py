@@ -97,7 +97,7 @@ class _Sample:
         # 32 bins of brightness, 16 of either colour difference, in one count.
         self.histogram = np.bincount(((flat >> _BIN_SHIFT) + _BIN_START).ravel(), minlength=64)
         self.values = flat.astype(np.float32)
-        bright = self.values[0] - self.values[0].mean()
+        bright = self.values[0] - self.values[0] @ _ONES / _ONES.size
         # The added width keeps an even picture, whose structure is noise, from resembling another.
         self.structure = bright / (float(np.vdot(bright, bright)) ** 0.5 + width)
 

@@ -1,0 +1,262 @@
+"""Tempo, beats and bars: songs made on a known grid, steady and drifting, and POP909's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from vmusprod.dataset.grid_report import drifted, drifting_clock, song_figures
+from vmusprod.dataset.pop909 import song_folders
+from vmusprod.music.beats import fit_grid, fit_stretches, main_stretch
+from vmusprod.music.grid import Grid, grid_from_beats, grid_notes, join_grids, regular_grid
+from vmusprod.music.metre import bar_starts, fold
+from vmusprod.music.pulse import _smooth, concentration, pulse_of_beats, track_pulse
+from vmusprod.music.score import TimedNotes
+
+Array = NDArray[np.float64]
+
+# One bar each of C, A minor, F, G: bass, chord.
+BASS = (36, 45, 41, 43)
+CHORD = ((60, 64, 67), (57, 60, 64), (57, 60, 65), (55, 59, 62))
+
+
+def song(bars: int = 40, beats: int = 4, seed: int = 0) -> NDArray[np.int64]:
+    """A plain pop song, int (N, 4) in sixteenths: bass and chord on the bar, chord pulse, a melody."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for bar in range(bars):
+        start, size = 4 * beats * bar, 4 * beats
+        rows.append((start, size, BASS[bar % 4], 80))
+        rows.append((start + 8, size - 8, BASS[bar % 4] + 12, 60))
+        for at in range(0, size, 4):
+            rows += [(start + at, 3, pitch, 50 + 20 * (at == 0)) for pitch in CHORD[bar % 4]]
+        for at in sorted(rng.choice(size, size=6, replace=False).tolist()):
+            rows.append((start + at, 2, 72 + int(rng.choice((0, 2, 4, 7, 9))), 90))
+    table = np.array(rows)
+    return table[np.lexsort((table[:, 2], table[:, 0]))]
+
+
+def played(table: NDArray[np.int64], clock: Callable[[Array], Array], jitter: float) -> TimedNotes:
+    rng = np.random.default_rng(1)
+    onset = clock(table[:, 0].astype(float)) + rng.normal(scale=jitter, size=len(table))
+    offset = np.maximum(clock(table[:, :2].sum(axis=1).astype(float)) - 0.01, onset + 0.02)
+    notes = TimedNotes(onset, offset, table[:, 2].astype(np.uint8), table[:, 3].astype(np.uint8))
+    return notes.select(np.lexsort((notes.pitch, notes.onset)))
+
+
+def share_near(found: Array, truth: Array, within: float = 0.05) -> float:
+    """How many of the true times have a found one near."""
+    return float((np.abs(truth[:, None] - found).min(axis=1) < within).mean())
+
+
+@settings(max_examples=8)
+@given(st.floats(64.0, 125.0), st.floats(-3.0, 30.0), st.integers(0, 50))
+def test_a_steady_song_comes_back(tempo: float, start: float, seed: int) -> None:
+    table = song(seed=seed)
+    step = 15 / tempo
+    grid = fit_grid(played(table, lambda k: start + step * k, 0.004))
+    assert grid is not None
+    assert grid.concentration > 0.95
+    assert grid.beats_a_bar == 4
+    # A beat may be read at half or twice the tempo; the sixteenths' grid is the same then.
+    ratio = grid.step / step
+    assert min(abs(ratio - r) for r in (0.5, 1.0, 2.0)) < 1e-3
+    downs = start + 16 * step * np.arange(0, 40, 2)
+    assert share_near(grid.downbeats if ratio < 1.5 else grid.beats, downs) == 1.0
+    assert grid.phase <= start + 0.05
+
+
+def test_bars_and_notes_of_a_steady_song_are_exact() -> None:
+    table = song(seed=3)
+    notes = played(table, lambda k: 2.0 + 0.16 * k, 0.01)
+    grid = fit_grid(notes)
+    assert grid is not None
+    placed = grid_notes(notes, grid)
+    np.testing.assert_allclose(grid.tempo, 93.75, rtol=1e-4)
+    assert {tuple(row) for row in placed[:, [0, 2]].tolist()} == {
+        tuple(row) for row in table[:, [0, 2]].tolist()
+    }
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_drifting_song_is_followed(seed: int) -> None:
+    table = song(bars=60, seed=seed)
+    clock = drifting_clock(160.0, 0.04, 0.1, seed)
+    steady = played(table, lambda k: 1.0 + 0.16 * k, 0.0)
+    grid = fit_grid(drifted(steady, clock, seed))
+    assert grid is not None
+    assert grid.concentration > 0.8
+    assert share_near(grid.beats, clock(1.0 + 0.64 * np.arange(240)), 0.07) > 0.97
+    assert share_near(grid.downbeats, clock(1.0 + 2.56 * np.arange(60)), 0.07) > 0.9
+
+
+def test_three_four_is_told_from_four_four() -> None:
+    grid = fit_grid(played(song(beats=3), lambda k: 0.15 * k, 0.005))
+    assert grid is not None
+    assert grid.beats_a_bar == 3
+    assert len(grid.kept) % 12 == 0
+
+
+def test_noise_has_no_grid() -> None:
+    rng = np.random.default_rng(0)
+    onset = np.sort(rng.uniform(0, 200, 1200))
+    pitch = rng.integers(30, 90, 1200).astype(np.uint8)
+    notes = TimedNotes(onset, onset + 0.2, pitch, np.full(1200, 80, np.uint8))
+    grid = fit_grid(notes)
+    assert grid is None or grid.concentration < 0.5
+
+
+def test_a_tutorials_second_slower_half_is_a_stretch_of_its_own() -> None:
+    table = song(bars=30)
+    first = played(table, lambda k: 5.0 + 0.15 * k, 0.004)
+    second = played(table, lambda k: 95.0 + 0.25 * k, 0.004)
+    stretches = fit_stretches(TimedNotes.merge([first, second]))
+    assert len(stretches) == 2
+    assert [len(part.notes) for part in stretches] == [len(first), len(second)]
+    assert main_stretch(stretches) is stretches[0]
+    assert stretches[0].notes.offset.max() < stretches[1].grid.times[0]
+    whole = fit_grid(TimedNotes.merge([first, second]))
+    assert whole is not None
+    assert (np.diff(whole.times) > 0).all()
+    assert share_near(whole.downbeats, 95.0 + 4.0 * np.arange(0, 30, 2)) == 1.0
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.floats(0, 60), st.integers(0, 127)), max_size=120), st.booleans())
+def test_any_notes_have_a_grid_or_none(rows: list[tuple[float, int]], chords: bool) -> None:
+    onset = np.sort(np.array([row[0] for row in rows]))
+    onset = np.round(onset) if chords else onset
+    pitch = np.array([row[1] for row in rows], np.uint8)
+    notes = TimedNotes(onset, onset + 0.1, pitch, np.full(len(rows), 64, np.uint8))
+    grid = fit_grid(notes)
+    if grid is None:
+        return
+    assert (np.diff(grid.times) > 0).all()
+    assert len(grid.kept) % (4 * grid.beats_a_bar) == 0
+    assert 0 <= grid.concentration <= 1
+    assert grid.times[0] <= onset[0] + grid.step
+    placed = grid_notes(notes, grid)
+    assert placed.dtype == np.int32
+    assert (placed[:, 0] >= 0).all()
+
+
+def test_concentration_by_hand() -> None:
+    assert concentration(np.array([0.0, 1.0, 5.0])) == pytest.approx(1.0)
+    assert concentration(np.array([0.0, 0.5])) == pytest.approx(0.0)
+    assert concentration(np.array([0.25, 0.5])) == pytest.approx(np.sqrt(0.5))
+    assert concentration(np.zeros(0)) == 0.0
+
+
+@given(st.integers(3, 60), st.floats(0.01, 1000.0), st.integers(0, 10))
+def test_the_banded_smoother_solves_its_equations(n: int, stiffness: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    value, weight = rng.normal(size=n), rng.uniform(0.01, 5, size=n)
+    second = np.diff(np.eye(n), 2, axis=0)
+    expected = np.linalg.solve(np.diag(weight) + stiffness * second.T @ second, weight * value)
+    np.testing.assert_allclose(_smooth(value, weight, stiffness), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_too_few_onsets_have_no_pulse() -> None:
+    assert track_pulse(np.zeros(0)) == []
+    assert track_pulse(np.arange(10) * 0.2) == []
+    assert track_pulse(np.zeros(100)) == []
+
+
+def test_known_beats_are_nudged_to_the_onsets() -> None:
+    onset = 0.125 * np.arange(400)
+    pulse = pulse_of_beats(onset, 0.03 + 0.5 * np.arange(100))
+    assert np.abs(pulse.position(onset) - np.arange(400))[20:-20].max() < 0.05
+    assert pulse.fit > 0.99
+
+
+def test_bar_starts_follow_a_half_bar_and_pass_over_noise() -> None:
+    rng = np.random.default_rng(0)
+    downs = np.concatenate([np.arange(0, 80, 4), np.arange(82, 160, 4)])
+    score = rng.normal(scale=0.3, size=160)
+    score[downs] += 3
+    np.testing.assert_array_equal(bar_starts(score), downs)
+    score = rng.normal(scale=0.3, size=160)
+    score[2::4] += 3
+    score[50] = -1  # one weak downbeat
+    np.testing.assert_array_equal(bar_starts(score), np.arange(2, 160, 4))
+    np.testing.assert_array_equal(bar_starts(np.zeros(0)), [0])
+
+
+def test_fold_by_hand() -> None:
+    np.testing.assert_allclose(fold(np.array([1.0, 2.0, 3.0, 4.0]), 2), [2.0, 3.0])
+
+
+def plain(onset: list[float], offset: list[float]) -> TimedNotes:
+    count = len(onset)
+    pitch = np.arange(60, 60 + count, dtype=np.uint8)
+    return TimedNotes(np.array(onset), np.array(offset), pitch, np.full(count, 80, np.uint8))
+
+
+def test_grid_of_known_beats_reaches_over_all_notes() -> None:
+    beats = 10.0 + 0.5 * np.arange(12)
+    grid = grid_from_beats(beats, np.arange(12) % 4 == 1, 7.3, 18.0)
+    np.testing.assert_allclose(np.diff(grid.times), 0.125)
+    np.testing.assert_allclose(grid.downbeats % 2.0, 0.5)
+    assert grid.phase <= 7.3
+    assert grid.times[-1] >= 18.0
+    assert grid.tempo == pytest.approx(120.0)
+
+
+def test_bars_of_other_lengths_are_spliced_out() -> None:
+    # Bars of 4, 2, 6, 4 beats: the second is left out, of the third the first four beats are kept.
+    beats = 0.5 * np.arange(16)
+    down = np.zeros(16, bool)
+    down[[0, 4, 6, 12]] = True
+    grid = grid_from_beats(beats, down, 0.0, 8.0)
+    np.testing.assert_allclose(grid.downbeats[:3], [0.0, 3.0, 6.0])
+    notes = plain([0.0, 1.5, 2.0, 3.0, 4.5, 5.5, 6.0], [0.5, 3.25, 2.5, 3.5, 6.25, 5.8, 6.5])
+    placed = grid_notes(notes, grid)
+    assert placed[:, [0, 1, 2]].tolist() == [
+        [0, 4, 60],
+        [12, 6, 61],  # sounds over the gap: 4 sixteenths of bar 1 and 2 of the next kept bar
+        [16, 4, 63],
+        [28, 6, 64],
+        [32, 4, 66],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("beats", "downs", "message"),
+    [
+        ([0.0], [True], "two or more"),
+        ([0.0, 0.0, 1.0], [True, False, False], "increasing"),
+        ([0.0, 1.0], [False, False], "no downbeat"),
+        ([0.0, 1.0], [True], "two or more"),
+    ],
+)
+def test_beats_that_make_no_grid(beats: list[float], downs: list[bool], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        grid_from_beats(np.array(beats), np.array(downs), 0.0, 1.0)
+
+
+def test_joined_grids_keep_whole_bars_only() -> None:
+    first = regular_grid(0.1, 0.0, 4.9, 0.9)  # bars at 0, 1.6, 3.2; the last reaches to 4.8
+    second = regular_grid(0.2, 4.0, 10.0, 0.7)
+    joined = join_grids([first, second])
+    assert (np.diff(joined.times) > 0).all()
+    np.testing.assert_allclose(joined.downbeats, [0.0, 1.6, 4.0, 7.2])
+    assert 0.7 < joined.concentration < 0.9
+    other = Grid(second.times[:24], np.arange(24), 0.7, 3)
+    np.testing.assert_allclose(join_grids([first, other]).downbeats, [0.0, 1.6])
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_pop909_without_its_beats(shared: Path) -> None:
+    folders = song_folders(shared / "data/POP909")[::16]
+    steady = [song_figures(folder, 0, 0.0, 0.0) for folder in folders]
+    assert np.mean([row["beats"] for row in steady]) > 0.85
+    recorded = [row for row in steady if "recorded_downbeats" in row]
+    marks = np.mean([row["marks_to_recorded"] for row in recorded])
+    assert np.mean([row["recorded_downbeats"] for row in recorded]) > marks
+    drifting = [song_figures(folder, k, 0.04, 0.15) for k, folder in enumerate(folders)]
+    assert np.mean([row["beats"] for row in drifting]) > 0.8
