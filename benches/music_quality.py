@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--pieces", type=int, default=20)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--temperature", type=float, default=1.0)
-    parser.add_argument("--top-p", type=float, default=0.95)
+    parser.add_argument("--top-p", type=float, default=0.995)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from vmusprod.compose import (
     video_rows,
 )
 from vmusprod.errors import InputError
-from vmusprod.models.sampling import Writer
+from vmusprod.models.sampling import Sheet, Writer
 from vmusprod.music import tokens as tk
 from vmusprod.music.midi_events import read_events
 from vmusprod.music.score import read_midi
@@ -253,8 +252,8 @@ def test_the_controls_reach_the_models(composer: Composer, monkeypatch: pytest.M
     composer.compose(features(4.0), Settings(key=(0, 1), tempo=120.0))
     assert len(sheets) == 3
     for sheet in sheets:
-        fields = dataclasses.asdict(sheet)
-        assert (fields["mode"], fields["tempo"]) == (2, 16)
+        assert isinstance(sheet, Sheet)
+        assert (sheet.mode, sheet.tempo) == (2, 16)
 
 
 def test_missing_and_mixed_up_weights(tmp_path: Path) -> None:

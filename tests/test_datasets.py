@@ -137,10 +137,10 @@ def write_symmv(root: Path) -> None:
     rng = np.random.default_rng(0)
     melody, piano = pop_rows()
     both = ticks(np.concatenate([melody, piano]), 1500)
-    both[:, 0] = both[:, 0] * 0.83 + rng.integers(-2, 3, len(both))  # on no grid of the file's own
+    both[:, 0] = both[:, 0] * 1.2 + rng.integers(-2, 3, len(both))  # on no grid of the file's own
     track = MidiTrack("", both[np.lexsort((both[:, 2], both[:, 0]))])
     for number in ("00001", "00003"):
-        (root / f"midi/{number}.mid").write_bytes(midi_bytes([track], 500_000, 25_000, ""))
+        (root / f"midi/{number}.mid").write_bytes(midi_bytes([track], 500_000, 32_000, ""))
     noise = np.column_stack(
         [
             np.sort(rng.integers(0, 40_000, 400)),
@@ -163,9 +163,7 @@ def test_symmv_songs(tmp_path: Path) -> None:
     assert (song.id, song.source, song.key) == ("00001", "symmv", (3, 0))
     assert song.melody is None
     assert song.chords is None
-    assert song.tempo == pytest.approx(120 / 0.83, rel=0.01) or song.tempo == pytest.approx(
-        60 / 0.83, rel=0.01
-    )
+    assert song.tempo == pytest.approx(100.0, rel=0.01)
     assert song.fit > 0.9
     check_notes(song.notes)
     reasons = {path.name: reason for path, reason in skipped}
@@ -251,7 +249,7 @@ def few(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Song]:
     symmv, symmv_skipped = load_symmv(root / "SymMV")
     assert len(pop) + len(pop_skipped) == 21
     assert len(symmv) + len(symmv_skipped) == 27
-    assert len(pop) >= 18
+    assert len(pop) >= 17
     assert len(symmv) >= 18
     return [*pop, *symmv]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from music_strategies import grid_notes
 from streams import (
@@ -34,7 +35,7 @@ class Hand:
         self.rng = np.random.default_rng(seed)
         self.taste = [self.rng.permutation(n) for n in tk.SIZES]  # stubborn: always the same
 
-    def choose(self, attribute: int, allowed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int:
+    def choose(self, attribute: int, allowed: NDArray[np.bool_]) -> int:
         values = np.flatnonzero(allowed)
         assert len(values), "nothing is allowed"
         if self.style == "lowest":
@@ -49,7 +50,7 @@ class Hand:
 
 
 def write(grammar: Grammar, hand: Hand) -> tk.Tokens:
-    rows = []
+    rows: list[NDArray[np.int64]] = []
     for _ in range(grammar.frame.bars * 16 * 100):
         token = np.zeros(7, np.int64)
         kind = token[tk.TYPE] = hand.choose(tk.TYPE, grammar.types())

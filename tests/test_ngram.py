@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tiny_models import tiny_pack
 from vmusprod.music import tokens as tk
-from vmusprod.training import ngram
 from vmusprod.training.ngram import KneserNey, Symbol, ngram_loss, stage_sequences
 
 SIZES = (2, 3, 2)
@@ -22,7 +21,7 @@ SIZES = (2, 3, 2)
 @pytest.fixture
 def _few_symbols(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three attributes of few values, so that all symbols can be summed over."""
-    monkeypatch.setattr(ngram.tk, "SIZES", SIZES)
+    monkeypatch.setattr(tk, "SIZES", SIZES)
 
 
 def symbols() -> list[Symbol]:
@@ -40,7 +39,7 @@ def test_probabilities_add_up_to_one(
     training: list[list[Symbol]], order: int, context: list[Symbol]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngram.tk, "SIZES", SIZES)
+        patch.setattr(tk, "SIZES", SIZES)
         model = KneserNey(training, order)
         contexts = [tuple(context), tuple(symbols()[:3]), ((0, 0, 0),) * 3]
         for seen in contexts:

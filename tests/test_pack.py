@@ -160,7 +160,7 @@ class TestBroken:
             held["header"] = np.frombuffer(text.encode(), np.uint8)
         held |= arrays
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **held)  # type: ignore[arg-type]
+        np.savez_compressed(buffer, **held)
         path.write_bytes(buffer.getvalue())
 
     def test_missing(self, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from vmusprod.errors import VmusError
 from vmusprod.models import sampling
 from vmusprod.models.config import STAGES
 from vmusprod.models.grammar import Frame, Grammar
+from vmusprod.models.heads import AttributeHead
 from vmusprod.models.sampling import Dice, Sheet, Source, Writer
 from vmusprod.models.stage import Stage
 from vmusprod.music import tokens as tk
@@ -90,7 +91,7 @@ class TestDice:
     def test_the_last_rung_is_never_one_that_cannot_be(self) -> None:
         class Almost(np.random.Generator):
             def random(self) -> float:  # type: ignore[override]
-                return np.nextafter(1.0, 0.0)
+                return float(np.nextafter(1.0, 0.0))
 
         x = np.array([0.1, 0.2, 5.0, 7.0])
         allowed = np.array([True, True, False, False])
@@ -160,8 +161,8 @@ def test_the_seed_decides(stage: str) -> None:
     first, again, other = (write(model, frame, s, all_dice(), chords) for s in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    surest = [write(model, frame, s, all_dice(0.0), chords) for s in (1, 2)]
-    assert np.array_equal(*surest)
+    surest, too = (write(model, frame, s, all_dice(0.0), chords) for s in (1, 2))
+    assert np.array_equal(surest, too)
 
 
 def test_a_bar_cannot_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,20 +170,21 @@ def test_a_bar_cannot_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_stage("accompaniment", 0)
     with torch.no_grad():
         model.heads.kind.bias[tk.NOTE] += 1e4
-        for name in ("barbeat", "pitch"):
-            head = model.heads.attributes[name]
-            size = tk.SIZES[tk.ATTRIBUTES.index(name)]
-            head.logits.bias -= 1e3 * torch.arange(size)  # type: ignore[union-attr, operator]
-        model.heads.attributes["barbeat"].logits.bias[1] = -1e8  # type: ignore[union-attr, index]
+        for a in (tk.BARBEAT, tk.PITCH):
+            head = model.heads.attributes[tk.ATTRIBUTES[a]]
+            assert isinstance(head, AttributeHead)
+            head.logits.bias -= 1e3 * torch.arange(tk.SIZES[a])
+            if a == tk.BARBEAT:
+                head.logits.bias[1] = -1e8
     frame = Frame(3, 0, silence=99)
     most = 50
     assert most < sampling.MAX_BAR_TOKENS < 16 * 89
     monkeypatch.setattr(sampling, "MAX_BAR_TOKENS", most)
     tokens = write(model, frame, 0, all_dice(), np.zeros(12, np.uint8))
     bar, _ = tk.places(tokens)
-    size = np.bincount(bar)
-    assert (size[:2] >= most).all()
-    assert size.max() <= most + 2
+    held = np.bincount(bar)
+    assert (held[:2] >= most).all()
+    assert held.max() <= most + 2
     assert_accompaniment(tokens, frame, np.zeros((0, 4), np.int32))
 
 

@@ -321,7 +321,7 @@ def test_a_step_under_bf16_autocast(stage: str, pack: Pack) -> None:
         total = torch.stack([v.float() for v in losses.values()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         grads = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
-        gradients.append((float(total), torch.cat(grads)))
+        gradients.append((float(total.detach()), torch.cat(grads)))
     (exact, wanted), (rough, actual) = gradients
     assert rough == pytest.approx(exact, rel=0.01)
     assert torch.cosine_similarity(actual, wanted, 0) > 0.98
@@ -428,7 +428,7 @@ class TestProcesses:
         """Together the processes see every batch of an epoch, each another one of a round."""
         monkeypatch.setattr(module, "collate", lambda examples, _: [id(e) for e in examples])
         monkeypatch.setenv("WORLD_SIZE", str(world))
-        runs = []
+        runs: list[Trainer] = []
         for rank in range(world):
             monkeypatch.setenv("RANK", str(rank))
             runs.append(Trainer(options(), pack, tmp_path) if rank < 3 else runs[-1])

@@ -251,9 +251,11 @@ def test_damaged_feature_files(tmp_path: Path) -> None:
         bad.write_bytes(data)
         with pytest.raises(InputError, match="not a feature file"):
             VideoFeatures.load(bad)
-    for _ in range(60):
+    for turn in range(300):
         broken = bytearray(whole)
-        for place in rng.integers(0, len(whole), 20):
+        # Every other time the damage is all in the directory and the headers.
+        start = len(whole) - 1000 if turn % 2 else 0
+        for place in rng.integers(start, len(whole), 20):
             broken[place] ^= int(rng.integers(1, 256))
         bad.write_bytes(broken)
         with pytest.raises(InputError):

@@ -63,7 +63,7 @@ def random_song(seed: int, bars: int = 6, split: str = "train") -> dict[str, obj
     rng = np.random.default_rng(seed)
     half = bars // 2 * 16
     count = bars * 4
-    notes = np.stack(
+    first = np.stack(
         [
             rng.integers(0, half, count),
             rng.integers(1, 12, count),
@@ -72,9 +72,8 @@ def random_song(seed: int, bars: int = 6, split: str = "train") -> dict[str, obj
         ],
         1,
     )
-    notes = tk.normalise(
-        np.concatenate([notes, notes + np.array([half, 0, 0, 0])]).astype(np.int32)
-    )
+    both = np.concatenate([first, first + np.array([half, 0, 0, 0])])
+    notes = tk.normalise(both.astype(np.int32))
     return pack_song(
         id=f"song{seed}",
         source=("pop909", "symmv", "other")[seed % 3],

@@ -10,8 +10,24 @@ import torch
 
 from tiny_models import overrides
 from vmusprod.dataset.pack import Pack
-from vmusprod.training import trainer as module
+from vmusprod.training.data import Batch
 from vmusprod.training.trainer import Trainer, TrainOptions
+
+
+class Recorded(Trainer):
+    """A trainer that remembers which songs it took."""
+
+    def __init__(self, options: TrainOptions, pack: Pack, folder: Path) -> None:
+        super().__init__(options, pack, folder)
+        self.chosen: list[list[int]] = []
+
+    def _next_batch(self) -> Batch:
+        batch = super()._next_batch()
+        number = (self.place - self.world + self.rank) % len(self._batches(self.epoch))
+        self.chosen.append(self._batches(self.epoch)[number])
+        wanted = [self.train_data.examples[i] for i in self.chosen[-1]]
+        assert len(batch.target) == sum(len(e.target) for e in wanted)
+        return batch
 
 
 def train(pack: Pack, folder: Path, steps: int) -> dict[str, object]:
@@ -20,21 +36,11 @@ def train(pack: Pack, folder: Path, steps: int) -> dict[str, object]:
         "melody", steps=steps, batch_tokens=150, dropout=0.1, cooldown=0, warmup=1,
         overrides=overrides("melody"),
     )  # fmt: skip
-    run = Trainer(options, pack, folder)
+    run = Recorded(options, pack, folder)
     run.resume()
-    chosen: list[list[int]] = []
-    original = module.collate
-
-    def spy(examples: list[object], *rest: object) -> object:
-        everything = run.train_data.examples
-        chosen.append([next(i for i, x in enumerate(everything) if x is e) for e in examples])
-        return original(examples, *rest)  # type: ignore[arg-type]
-
-    module.collate = spy  # type: ignore[assignment]
     losses: list[float] = []
     run.run(lambda row: losses.append(row["loss"]))
-    module.collate = original
-    return {"weights": run.model.state_dict(), "batches": chosen, "losses": losses}
+    return {"weights": run.model.state_dict(), "batches": run.chosen, "losses": losses}
 
 
 def main(pack: Path, out: Path) -> None:

@@ -50,7 +50,7 @@ class Settings:
     key: tuple[int, int] | None = None
     tempo: float | None = None
     temperature: float = 1.0
-    top_p: float = 0.95
+    top_p: float = 0.995
     chords: NDArray[np.uint8] | None = None
     melody: tk.Notes | None = None
 
@@ -325,7 +325,7 @@ def dice(stage: str, settings: Settings) -> dict[str, Dice]:
 
     warmth = {"type": 1.0, "barbeat": 1.0, "pitch": 1.0, "duration": 0.9, "velocity": 0.9}
     if stage == "chord":
-        warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.0, "quality": 0.9}
+        warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.1, "quality": 1.0}
     return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
 
 

@@ -64,7 +64,7 @@ class Options:
     key: Key | None = None
     tempo: float | None = None
     temperature: float = 1.0
-    top_p: float = 0.95
+    top_p: float = 0.995
     device: str = "cpu"
     weights: Path | None = None
     chords: Path | None = None

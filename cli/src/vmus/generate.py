@@ -50,7 +50,7 @@ def generate(
     ] = 1.0,
     top_p: Annotated[
         float, typer.Option("--top-p", help="Choose among the likeliest, up to this share.")
-    ] = 0.95,
+    ] = 0.995,
     chords: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Your chords: .lab, SymMV's .txt, or 'C | G/B | Am7'."),

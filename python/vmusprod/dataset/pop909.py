@@ -42,8 +42,8 @@ def chord_id(name: str) -> int:
     """
     if name in ("N", "X"):
         return NO_CHORD
-    root, _, rest = name.partition(":")
-    quality = _QUALITIES.get((rest or "maj").partition("/")[0])
+    root, _, kind = name.partition("/")[0].partition(":")
+    quality = _QUALITIES.get(kind or "maj")
     if quality is None or not root or root[0] not in _ROOTS or root[1:].strip("#b"):
         raise ValueError(f"unknown chord {name!r}")
     tonic = _ROOTS[root[0]] + root.count("#") - root.count("b")

@@ -78,7 +78,8 @@ class StageConfig:
             raise ValueError("model sizes out of range")
         if chord != (self.encoder_layers == 0) or not 0 <= self.dropout < 1:
             raise ValueError("the model configuration contradicts itself")
-        if self.width % self.heads or self.timing_size % 2:
+        widths = (self.width, self.controller_width if self.sources else 0)
+        if any(width % self.heads for width in widths) or self.timing_size % 2:
             raise ValueError("model sizes do not divide")
         if self.shift == 1 or self.shift > MAX_SHIFT:
             raise ValueError("convolution out of range")

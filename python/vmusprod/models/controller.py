@@ -64,7 +64,8 @@ class Controller(nn.Module):
             x = self.maps[name](_scaled(name, video.rows[name])) + timing
             encoded = _run(self.encoders[name], x, video.seconds) + self.marks[i]
             here = video.present[name]
-            for part, piece, there in zip(parts, encoded.split(video.seconds), here, strict=True):
+            pieces = torch.split(encoded, video.seconds)
+            for part, piece, there in zip(parts, pieces, here, strict=True):
                 if there:
                     part.append(piece)
         if not any(parts):
@@ -104,9 +105,9 @@ def _map(name: str, width: int) -> nn.Module:
 def _scaled(name: str, rows: Tensor) -> Tensor:
     """Brings a source's raw values to about unit size."""
     if name == "semantic":
-        return F.normalize(rows, dim=-1) * rows.shape[-1] ** 0.5
+        return torch.as_tensor(F.normalize(rows, dim=-1) * rows.shape[-1] ** 0.5)
     if name == "color":
-        return rows.clamp(min=0).sqrt() * SOURCE_SIZES["color"] ** 0.5
+        return torch.as_tensor(rows.clamp(min=0).sqrt() * SOURCE_SIZES["color"] ** 0.5)
     if name == "motion":
         return torch.cat([rows[:, :1].clamp(min=0).log1p() - 2, rows[:, 1:]], -1)
     return rows
@@ -123,5 +124,5 @@ def _run(layers: nn.Module, x: Tensor, lengths: list[int]) -> Tensor:
     valid = torch.ones(len(x), device=x.device)
     nowhere = BarSlots(torch.zeros(0, dtype=torch.int64), 0, 1)
     for layer in layers.children():
-        x = layer(x, Packed(lengths, valid, nowhere))
+        x = torch.as_tensor(layer(x, Packed(lengths, valid, nowhere)))
     return x

@@ -227,13 +227,15 @@ class Grammar:
         allowed[left if self.place == self.closing else 1 : left + 1] = True
         return allowed
 
-    def _chord(self, attribute: int, chosen: dict[int, int]) -> Mask | None:
+    def _chord(self, attribute: int, chosen: dict[int, int]) -> Mask:
         if self.place >= self.closing:
             pairs = {TONIC[self.frame.mode]}
         elif self.frame.bars >= 3 and self.bar == self.frame.bars - 2:
             pairs = _CADENCE[self.frame.mode]
         else:
-            return None
+            allowed = np.ones(tk.SIZES[attribute], bool)
+            allowed[[0, -1]] = False  # some chord always: nothing could be built on none
+            return allowed
         allowed = np.zeros(tk.SIZES[attribute], bool)
         for root, quality in pairs:
             if attribute == tk.ROOT:

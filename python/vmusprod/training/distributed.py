@@ -50,7 +50,8 @@ def process_group(world: int, device: torch.device) -> Iterator[None]:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise VmusError(f"cannot join the other processes of torchrun ({cause[:200]})") from error
     yield
-    # Not after an error: the others may wait in a sum that this process will never join.
+    # Neither after an error: the others may wait in a sum that this process will never join.
+    dist.barrier()  # what the first process writes is there when any goes on
     dist.destroy_process_group()
 
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -147,7 +148,9 @@ class Trainer:
         if not path.exists():
             return False
         try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of torch about pickles that are not its own
+                state = torch.load(path, map_location=self.device, weights_only=True)
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
@@ -342,7 +345,7 @@ def _seed(*numbers: int) -> int:
 
 
 _DAMAGE = (
-    OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, EOFError,
+    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError,
     pickle.UnpicklingError, struct.error,
 )  # fmt: skip
 """What torch.load and load_state_dict raise on files that are not what they should be."""

@@ -3,7 +3,7 @@
 use crate::{Note, SIXTEENTHS_PER_BEAT};
 
 /// A number a pitch class.
-pub(super) type Chroma = [f32; 12];
+pub type Chroma = [f32; 12];
 
 /// Notes below the first pitch are low, from the second on high.
 const REGISTERS: [i32; 2] = [52, 67];
@@ -11,7 +11,7 @@ const REGISTERS: [i32; 2] = [52, 67];
 const LONGEST: i64 = 64;
 
 /// Square roots of the beats (time) that each pitch class sounds within one beat.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Beat {
     /// Low, middle, high.
     pub(super) registers: [Chroma; 3],
@@ -21,9 +21,15 @@ pub(super) struct Beat {
     pub(super) bass: Chroma,
 }
 
+impl Beat {
+    /// Nothing sounds.
+    pub(super) const SILENCE: Self =
+        Self { registers: [[0.0; 12]; 3], all: [0.0; 12], bass: [0.0; 12] };
+}
+
 /// The first `count` beats. Pitches are within 0..=127.
 pub(super) fn beats(notes: &[Note], count: usize) -> Vec<Beat> {
-    let mut beats = vec![Beat::default(); count];
+    let mut beats = vec![Beat::SILENCE; count];
     let beat = i64::from(SIXTEENTHS_PER_BEAT);
     let end = i64::try_from(count).unwrap_or(i64::MAX / beat).saturating_mul(beat);
     // The lowest pitch in each sixteenth, 128 where there is none.

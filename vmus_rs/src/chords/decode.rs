@@ -19,7 +19,7 @@ const KINDS: usize = QUALITIES + 1;
 const HIDDEN: usize = 16;
 /// Chromas around a beat: its three registers and bass; all and bass of the one before and the one
 /// after; all of the second before and after; the song's mean.
-const PLANES: usize = 11;
+pub const PLANES: usize = 11;
 const BEATS_PER_BAR: usize = 4;
 const INPUTS: usize = 12 * PLANES + BEATS_PER_BAR;
 /// This many chords of a beat are considered.
@@ -48,9 +48,8 @@ type Scores = [f32; STATES];
 /// 0..=[`super::MAX_BEATS`].
 pub fn decode(notes: &[Note], beats: i64) -> Result<Vec<u8>> {
     check(notes, beats, 4)?;
-    let model = Model::get();
-    let scores = model.scores(&chroma::beats(notes, usize::try_from(beats).unwrap_or(0)));
-    Ok(model.best_path(&scores))
+    let (model, beats) = (Model::get(), chroma::beats(notes, usize::try_from(beats).unwrap_or(0)));
+    Ok(model.best_path(model.scores(&beats)))
 }
 
 /// How well each chord fits each beat, before any path is sought: log probabilities up to a constant a beat.
@@ -60,7 +59,48 @@ pub fn decode(notes: &[Note], beats: i64) -> Result<Vec<u8>> {
 /// Those of [`decode`].
 pub fn scores(notes: &[Note], beats: i64) -> Result<Vec<Scores>> {
     check(notes, beats, 4)?;
-    Ok(Model::get().scores(&chroma::beats(notes, usize::try_from(beats).unwrap_or(0))))
+    let beats = chroma::beats(notes, usize::try_from(beats).unwrap_or(0));
+    Ok(Model::get().scores(&beats).collect())
+}
+
+/// What the network hears of each beat, seen from C: [`PLANES`] chromas.
+///
+/// # Errors
+///
+/// Those of [`decode`].
+pub fn features(notes: &[Note], beats: i64) -> Result<Vec<[Chroma; PLANES]>> {
+    check(notes, beats, 4)?;
+    let beats = chroma::beats(notes, usize::try_from(beats).unwrap_or(0));
+    let mean = chroma::mean(&beats);
+    let row = |b| {
+        let mut row = [mean; PLANES];
+        for (copy, chroma) in row.iter_mut().zip(around(&beats, b)) {
+            *copy = *chroma;
+        }
+        row
+    };
+    Ok((0..beats.len()).map(row).collect())
+}
+
+/// The chromas of a beat and of those around it, silent beyond the ends.
+fn around(beats: &[Beat], b: usize) -> [&Chroma; PLANES - 1] {
+    static SILENCE: Beat = Beat::SILENCE;
+    let beat = |b: Option<usize>| b.and_then(|b| beats.get(b)).unwrap_or(&SILENCE);
+    let [own, before, after] = [Some(b), b.checked_sub(1), b.checked_add(1)].map(beat);
+    let [second_before, second_after] = [b.checked_sub(2), b.checked_add(2)].map(beat);
+    let [low, middle, high] = &own.registers;
+    [
+        low,
+        middle,
+        high,
+        &own.bass,
+        &before.all,
+        &before.bass,
+        &after.all,
+        &after.bass,
+        &second_before.all,
+        &second_after.all,
+    ]
 }
 
 struct Model {
@@ -90,33 +130,16 @@ impl Model {
         })
     }
 
-    fn scores(&self, beats: &[Beat]) -> Vec<Scores> {
+    fn scores<'a>(&'a self, beats: &'a [Beat]) -> impl Iterator<Item = Scores> + 'a {
         let mut song = [self.inputs[INPUTS]; 12];
         self.hear(&mut song, PLANES - 1, &chroma::mean(beats));
-        let silence = Beat::default();
-        let beat = |b: Option<usize>| b.and_then(|b| beats.get(b)).unwrap_or(&silence);
-        let score = |b: usize| {
-            let [low, middle, high] = &beats[b].registers;
-            let (before, after) = (beat(b.checked_sub(1)), beat(Some(b + 1)));
+        (0..beats.len()).map(move |b| {
             let mut hidden = song;
-            let around: [&Chroma; PLANES - 1] = [
-                low,
-                middle,
-                high,
-                &beats[b].bass,
-                &before.all,
-                &before.bass,
-                &after.all,
-                &after.bass,
-                &beat(b.checked_sub(2)).all,
-                &beat(Some(b + 2)).all,
-            ];
-            for (plane, chroma) in around.iter().enumerate() {
+            for (plane, chroma) in around(beats, b).into_iter().enumerate() {
                 self.hear(&mut hidden, plane, chroma);
             }
             self.judge(&hidden, &self.inputs[12 * PLANES + b % BEATS_PER_BAR])
-        };
-        (0..beats.len()).map(score).collect()
+        })
     }
 
     /// Adds one chroma to what each of the twelve roots hears: pitch classes as intervals above it.
@@ -149,11 +172,13 @@ impl Model {
     }
 
     /// The Viterbi path through the likeliest chords of each beat.
-    fn best_path(&self, scores: &[Scores]) -> Vec<u8> {
-        let mut steps: Vec<[Step; CANDIDATES]> = Vec::with_capacity(scores.len());
-        for (b, scores) in scores.iter().enumerate() {
-            let mut now = likeliest(scores);
-            if let Some(before) = steps.last() {
+    fn best_path(&self, scores: impl Iterator<Item = Scores>) -> Vec<u8> {
+        // Of each beat's candidates, the chord and where it comes from.
+        let mut ways: Vec<[(u8, u8); CANDIDATES]> = Vec::new();
+        let mut last: Option<[Step; CANDIDATES]> = None;
+        for (b, scores) in scores.enumerate() {
+            let mut now = likeliest(&scores);
+            if let Some(before) = &last {
                 let moves = self.moves[b % BEATS_PER_BAR];
                 for step in &mut now {
                     let (total, from) = self.best_from(before, step.chord, moves);
@@ -162,15 +187,17 @@ impl Model {
                 }
             }
             // Only differences count: kept near 0, they stay exact however long the song.
-            let most = now.iter().map(|step| step.total).fold(f32::NEG_INFINITY, f32::max);
+            let most = now[best_of(&now)].total;
             now.iter_mut().for_each(|step| step.total -= most);
-            steps.push(now);
+            let byte = |x: usize| u8::try_from(x).unwrap_or(0);
+            ways.push(now.map(|step| (byte(step.chord), byte(step.from))));
+            last = Some(now);
         }
-        let mut path = vec![0; steps.len()];
-        let mut at = steps.last().map_or(0, best_of);
-        for (id, steps) in path.iter_mut().zip(&steps).rev() {
-            *id = u8::try_from(steps[at].chord).unwrap_or(NO_CHORD);
-            at = steps[at].from;
+        let mut path = vec![0; ways.len()];
+        let mut at = last.as_ref().map_or(0, best_of);
+        for (id, ways) in path.iter_mut().zip(&ways).rev() {
+            let (chord, from) = ways[at];
+            (*id, at) = (chord, usize::from(from));
         }
         path
     }

@@ -12,7 +12,8 @@ mod guess;
 mod windows;
 
 use crate::{Error, Note, Result};
-pub use decode::{STATES, decode, scores};
+pub use chroma::Chroma;
+pub use decode::{PLANES, STATES, decode, features, scores};
 use guess::Guess;
 use windows::Windows;
 

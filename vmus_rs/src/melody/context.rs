@@ -19,17 +19,18 @@ const LOUD_RADII: [i64; 2] = [16, 256];
 /// Weight of the note itself in means, so that they exist where no line is.
 const OWN: f64 = 1e-3;
 
-pub(super) type Row = [f32; CONTEXT];
-
-/// Context of each event, in order, given the log odds that it belongs to the melody and to the
-/// second voice.
-pub(super) fn context(song: &Song, odds: &[[f32; 2]]) -> Vec<Row> {
-    let mut rows = vec![[0.0; CONTEXT]; song.events.len()];
+/// Puts the context of each event, in order, into its row from column `first` on, given the log odds
+/// that it belongs to the melody and to the second voice.
+pub(super) fn put_context<const N: usize>(
+    song: &Song,
+    odds: &[[f32; 2]],
+    first: usize,
+    rows: &mut [[f32; N]],
+) {
     for line in 0..2 {
         let odds: Vec<f32> = odds.iter().map(|o| o[line].clamp(-MOST, MOST)).collect();
-        put_line(&Line::new(song, odds), line * LINE_CONTEXT, &mut rows);
+        put_line(&Line::new(song, odds), first + line * LINE_CONTEXT, rows);
     }
-    rows
 }
 
 /// One line, softly: every event belongs to it with some weight.
@@ -79,7 +80,7 @@ fn single(x: f64) -> f32 {
     x as f32
 }
 
-fn put_line(line: &Line, first: usize, rows: &mut [Row]) {
+fn put_line<const N: usize>(line: &Line, first: usize, rows: &mut [[f32; N]]) {
     put_neighbours(line, first, rows);
     put_density(line, first + 10, rows);
     let mut next = first + 12;
@@ -91,7 +92,7 @@ fn put_line(line: &Line, first: usize, rows: &mut [Row]) {
 }
 
 /// The odds, those of the best other note of the group, and the best of the groups around.
-fn put_neighbours(line: &Line, first: usize, rows: &mut [Row]) {
+fn put_neighbours<const N: usize>(line: &Line, first: usize, rows: &mut [[f32; N]]) {
     let Line { song, odds, weight, best, .. } = line;
     for (g, group) in song.groups.iter().enumerate() {
         let others = (group.first..group.end).filter(|&i| i != best[g]).map(|i| odds[i]);
@@ -115,7 +116,7 @@ fn put_neighbours(line: &Line, first: usize, rows: &mut [Row]) {
 }
 
 /// How much of the line sounds on when the note starts, and starts while it sounds.
-fn put_density(line: &Line, first: usize, rows: &mut [Row]) {
+fn put_density<const N: usize>(line: &Line, first: usize, rows: &mut [[f32; N]]) {
     let events = &line.song.events;
     let mut last = [(i64::MIN, 0.0); 128];
     for group in &line.song.groups {
@@ -135,7 +136,7 @@ fn put_density(line: &Line, first: usize, rows: &mut [Row]) {
 }
 
 /// How the note lies to the line within `radius` sixteenths, and how much of a line there is.
-fn put_window(line: &Line, radius: i64, first: usize, rows: &mut [Row]) {
+fn put_window<const N: usize>(line: &Line, radius: i64, first: usize, rows: &mut [[f32; N]]) {
     let song = line.song;
     let is_loud = LOUD_RADII.contains(&radius);
     let length = f64::from(small(2 * radius + 1));
@@ -167,7 +168,7 @@ fn put_window(line: &Line, radius: i64, first: usize, rows: &mut [Row]) {
 
 /// Log likelihood ratios of the note's velocity, pitch, duration and place in the bar, by this
 /// song's own histograms: what sets the line apart here, whatever that is.
-fn put_likeness(line: &Line, first: usize, rows: &mut [Row]) {
+fn put_likeness<const N: usize>(line: &Line, first: usize, rows: &mut [[f32; N]]) {
     let sixteenth = |x: i64| usize::try_from(x.rem_euclid(16)).unwrap_or(0);
     let length = |x: i64| usize::try_from(x).unwrap_or(0);
     put_ratio(line, 128, 5, first, rows, &|e| length(e.velocity));
@@ -176,12 +177,12 @@ fn put_likeness(line: &Line, first: usize, rows: &mut [Row]) {
     put_ratio(line, 16, 1, first + 3, rows, &|e| sixteenth(e.onset));
 }
 
-fn put_ratio(
+fn put_ratio<const N: usize>(
     line: &Line,
     bins: usize,
     width: usize,
     column: usize,
-    rows: &mut [Row],
+    rows: &mut [[f32; N]],
     bin: &dyn Fn(&Event) -> usize,
 ) {
     const SHRINK: f64 = 2.0;

@@ -17,11 +17,9 @@ const NEIGHBOURS: [isize; 4] = [-2, -1, 1, 2];
 const LAGS: [i64; 6] = [-32, -16, -2, 2, 16, 32];
 const WINDOWS: [i64; 3] = [8, 32, 128];
 
-pub(super) type Row = [f32; FEATURES];
-
 /// Fills rows from the left.
 struct Writer<'a> {
-    row: &'a mut Row,
+    row: &'a mut [f32],
     next: usize,
 }
 
@@ -34,13 +32,12 @@ impl Writer<'_> {
     }
 }
 
-/// Features of each event, in order.
-pub(super) fn features(song: &Song) -> Vec<Row> {
-    let mut rows = vec![[0.0; FEATURES]; song.events.len()];
+/// Puts the features of each event, in order, into the first columns of its row.
+pub(super) fn put_features<const N: usize>(song: &Song, rows: &mut [[f32; N]]) {
     let sounding = sounding(song);
     let (before, after) = (SeenBefore::forward(song), SeenBefore::backward(song));
     let repeats = repeats(song);
-    for (i, (event, row)) in song.events.iter().zip(&mut rows).enumerate() {
+    for (i, (event, row)) in song.events.iter().zip(&mut *rows).enumerate() {
         let mut out = Writer { row, next: 0 };
         put_chord(&mut out, event, song.groups[event.group].pitches, sounding[event.group]);
         put_times(&mut out, song, event);
@@ -64,11 +61,10 @@ pub(super) fn features(song: &Song) -> Vec<Row> {
     }
     let mut next = FEATURES - VELOCITY_FEATURES - 6 * WINDOWS.len();
     for radius in WINDOWS {
-        put_window(song, radius, &mut rows, next);
+        put_window(song, radius, rows, next);
         next += 6;
     }
-    put_velocity(song, &mut rows);
-    rows
+    put_velocity(song, rows);
 }
 
 fn flag(is: bool) -> f32 {
@@ -216,7 +212,7 @@ fn repeats(song: &Song) -> [Vec<u128>; LAGS.len()] {
 }
 
 /// How a note lies among all notes within `radius` sixteenths.
-fn put_window(song: &Song, radius: i64, rows: &mut [Row], first: usize) {
+fn put_window<const N: usize>(song: &Song, radius: i64, rows: &mut [[f32; N]], first: usize) {
     let mut histogram = [0_u32; 128];
     let (mut total, mut squares) = (0_i64, 0_i64);
     let (mut low, mut high) = (0, 0);
@@ -265,7 +261,7 @@ fn moments(count: usize, total: i64, squares: i64) -> (f32, f32, f32) {
 }
 
 /// Loudness against the notes within 8 and 64 sixteenths, and against those that start together.
-fn put_velocity(song: &Song, rows: &mut [Row]) {
+fn put_velocity<const N: usize>(song: &Song, rows: &mut [[f32; N]]) {
     let mut sums = vec![(0_i64, 0_i64)];
     let (mut total, mut squares) = (0, 0);
     for event in &song.events {
@@ -295,7 +291,7 @@ fn put_velocity(song: &Song, rows: &mut [Row]) {
                 (v - loudest) / scale,
             ]
             .map(|x| x.clamp(-3.0, 3.0));
-            row[FEATURES - VELOCITY_FEATURES..].copy_from_slice(&numbers);
+            row[FEATURES - VELOCITY_FEATURES..FEATURES].copy_from_slice(&numbers);
         }
     }
 }

@@ -30,16 +30,18 @@ pub(super) fn line(song: &Song, scores: &[f32]) -> Vec<bool> {
     let is_candidate = |&i: &usize| scores[i] + READY > LEAST;
     let candidates: Vec<usize> = (0..scores.len()).filter(is_candidate).collect();
     let mut paths: Vec<Path> = Vec::with_capacity(candidates.len());
+    let mut together = 0; // the first candidate of this onset
     for (a, &i) in candidates.iter().enumerate() {
-        let near = a.saturating_sub(REACH);
+        if song.events[candidates[together]].onset < song.events[i].onset {
+            together = a;
+        }
+        let near = a.saturating_sub(REACH).min(together);
         let far = near.checked_sub(1).and_then(|c| paths.get(c));
         let mut from = far.map_or((0.0, None), |path| path.best);
-        for c in near..a {
-            if song.events[candidates[c]].onset < song.events[i].onset {
-                let score = paths[c].score - cost(song, candidates[c], i);
-                if score > from.0 {
-                    from = (score, Some(c));
-                }
+        for c in near..together {
+            let score = paths[c].score - cost(song, candidates[c], i);
+            if score > from.0 {
+                from = (score, Some(c));
             }
         }
         let score = scores[i] + READY + from.0;

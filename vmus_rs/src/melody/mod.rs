@@ -66,13 +66,9 @@ pub fn scores(notes: &[Note], is_solo: bool) -> Result<Vec<[f32; 2]>> {
 /// [`Error::Value`] for pitches outside 0..=127.
 pub fn features(notes: &[Note]) -> Result<Vec<[f32; FEATURES]>> {
     let song = Song::new(notes)?;
-    let rows = features::features(&song);
-    // arrays of this length have no Default
-    let mut result = vec![[0.0; FEATURES]; rows.len()];
-    for (&i, row) in song.order.iter().zip(rows) {
-        result[i] = row;
-    }
-    Ok(result)
+    let mut rows = vec![[0.0; FEATURES]; notes.len()];
+    features::put_features(&song, &mut rows);
+    Ok(song.restore(&rows))
 }
 
 /// What the later networks see beside that, given log odds as of [`scores`].
@@ -84,12 +80,9 @@ pub fn features(notes: &[Note]) -> Result<Vec<[f32; FEATURES]>> {
 pub fn context(notes: &[Note], odds: &[[f32; 2]]) -> Result<Vec<[f32; CONTEXT]>> {
     let song = Song::new(notes)?;
     check_odds(notes.len(), odds.as_flattened(), 2)?;
-    let sorted: Vec<[f32; 2]> = song.order.iter().map(|&i| odds[i]).collect();
-    let mut result = vec![[0.0; CONTEXT]; notes.len()];
-    for (&i, row) in song.order.iter().zip(context::context(&song, &sorted)) {
-        result[i] = row;
-    }
-    Ok(result)
+    let mut rows = vec![[0.0; CONTEXT]; notes.len()];
+    context::put_context(&song, &song.sort(odds), 0, &mut rows);
+    Ok(song.restore(&rows))
 }
 
 /// The one-voiced line of highest score: true for its notes. `scores` are log odds, one a note.
@@ -101,8 +94,7 @@ pub fn context(notes: &[Note], odds: &[[f32; 2]]) -> Result<Vec<[f32; CONTEXT]>>
 pub fn line(notes: &[Note], scores: &[f32]) -> Result<Vec<bool>> {
     let song = Song::new(notes)?;
     check_odds(notes.len(), scores, 1)?;
-    let sorted: Vec<f32> = song.order.iter().map(|&i| scores[i]).collect();
-    Ok(song.restore(&line::line(&song, &sorted)))
+    Ok(song.restore(&line::line(&song, &song.sort(scores))))
 }
 
 fn check_odds(notes: usize, odds: &[f32], each: usize) -> Result<()> {
@@ -163,20 +155,18 @@ impl Network {
 
 /// Log odds of each event of a song, in order.
 fn odds(song: &Song, is_solo: bool) -> Vec<[f32; 2]> {
-    let features = features::features(song);
-    let mut inputs = vec![[0.0; LATER_INPUTS]; features.len()];
-    for (input, row) in inputs.iter_mut().zip(&features) {
-        input[..FEATURES].copy_from_slice(row);
+    let mut inputs = vec![[0.0; LATER_INPUTS]; song.events.len()];
+    features::put_features(song, &mut inputs);
+    for input in &mut inputs {
         input[FEATURES] = if is_solo { 1.0 } else { 0.0 };
     }
-    let mut odds = vec![[0.0; 2]; features.len()];
+    let mut odds = vec![[0.0; 2]; inputs.len()];
     for (round, network) in Network::all().iter().enumerate() {
         if round > 0 {
-            for (input, row) in inputs.iter_mut().zip(context::context(song, &odds)) {
-                input[FIRST_INPUTS..].copy_from_slice(&row);
-            }
+            context::put_context(song, &odds, FIRST_INPUTS, &mut inputs);
         }
-        odds = inputs.iter().map(|input| network.odds(input)).collect();
+        let used = if round > 0 { LATER_INPUTS } else { FIRST_INPUTS };
+        odds = inputs.iter().map(|input| network.odds(&input[..used])).collect();
     }
     odds
 }

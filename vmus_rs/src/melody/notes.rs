@@ -99,11 +99,16 @@ impl Song {
     }
 
     /// Values in the order of events, brought into the caller's.
-    pub(super) fn restore<T: Clone + Default>(&self, values: &[T]) -> Vec<T> {
-        let mut result = vec![T::default(); values.len()];
-        for (&i, value) in self.order.iter().zip(values) {
-            result[i] = value.clone();
+    pub(super) fn restore<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let mut result = values.to_vec();
+        for (&i, &value) in self.order.iter().zip(values) {
+            result[i] = value;
         }
         result
+    }
+
+    /// The caller's values in the order of events.
+    pub(super) fn sort<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        self.order.iter().map(|&i| values[i]).collect()
     }
 }

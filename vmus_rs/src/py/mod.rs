@@ -33,7 +33,7 @@ mod _vmus_rs {
         skyline,
     };
     #[pymodule_export]
-    use super::harmony::{chord_scores, decode_chords};
+    use super::harmony::{chord_features, chord_scores, decode_chords};
     #[pymodule_export]
     use super::melody::{
         melody_context, melody_features, melody_line, melody_notes, melody_odds,
