@@ -48,6 +48,10 @@ def played(table: NDArray[np.int64], clock: Callable[[Array], Array], jitter: fl
     return notes.select(np.lexsort((notes.pitch, notes.onset)))
 
 
+def count(stop: int, step: int = 1) -> Array:
+    return np.arange(0, stop, step, dtype=np.float64)
+
+
 def share_near(found: Array, truth: Array, within: float = 0.05) -> float:
     """How many of the true times have a found one near."""
     return float((np.abs(truth[:, None] - found).min(axis=1) < within).mean())
@@ -65,7 +69,7 @@ def test_a_steady_song_comes_back(tempo: float, start: float, seed: int) -> None
     # A beat may be read at half or twice the tempo; the sixteenths' grid is the same then.
     ratio = grid.step / step
     assert min(abs(ratio - r) for r in (0.5, 1.0, 2.0)) < 1e-3
-    downs = start + 16 * step * np.arange(0, 40, 2)
+    downs = start + 16 * step * count(40, 2)
     assert share_near(grid.downbeats if ratio < 1.5 else grid.beats, downs) == 1.0
     assert grid.phase <= start + 0.05
 
@@ -90,8 +94,8 @@ def test_a_drifting_song_is_followed(seed: int) -> None:
     grid = fit_grid(drifted(steady, clock, seed))
     assert grid is not None
     assert grid.concentration > 0.8
-    assert share_near(grid.beats, clock(1.0 + 0.64 * np.arange(240)), 0.07) > 0.97
-    assert share_near(grid.downbeats, clock(1.0 + 2.56 * np.arange(60)), 0.07) > 0.9
+    assert share_near(grid.beats, clock(1.0 + 0.64 * count(240)), 0.07) > 0.97
+    assert share_near(grid.downbeats, clock(1.0 + 2.56 * count(60)), 0.07) > 0.9
 
 
 def test_three_four_is_told_from_four_four() -> None:
@@ -122,7 +126,7 @@ def test_a_tutorials_second_slower_half_is_a_stretch_of_its_own() -> None:
     whole = fit_grid(TimedNotes.merge([first, second]))
     assert whole is not None
     assert (np.diff(whole.times) > 0).all()
-    assert share_near(whole.downbeats, 95.0 + 4.0 * np.arange(0, 30, 2)) == 1.0
+    assert share_near(whole.downbeats, 95.0 + 4.0 * count(30, 2)) == 1.0
 
 
 @settings(max_examples=15)
@@ -162,13 +166,13 @@ def test_the_banded_smoother_solves_its_equations(n: int, stiffness: float, seed
 
 def test_too_few_onsets_have_no_pulse() -> None:
     assert track_pulse(np.zeros(0)) == []
-    assert track_pulse(np.arange(10) * 0.2) == []
+    assert track_pulse(0.2 * count(10)) == []
     assert track_pulse(np.zeros(100)) == []
 
 
 def test_known_beats_are_nudged_to_the_onsets() -> None:
-    onset = 0.125 * np.arange(400)
-    pulse = pulse_of_beats(onset, 0.03 + 0.5 * np.arange(100))
+    onset = 0.125 * count(400)
+    pulse = pulse_of_beats(onset, 0.03 + 0.5 * count(100))
     assert np.abs(pulse.position(onset) - np.arange(400))[20:-20].max() < 0.05
     assert pulse.fit > 0.99
 
@@ -197,7 +201,7 @@ def plain(onset: list[float], offset: list[float]) -> TimedNotes:
 
 
 def test_grid_of_known_beats_reaches_over_all_notes() -> None:
-    beats = 10.0 + 0.5 * np.arange(12)
+    beats = 10.0 + 0.5 * count(12)
     grid = grid_from_beats(beats, np.arange(12) % 4 == 1, 7.3, 18.0)
     np.testing.assert_allclose(np.diff(grid.times), 0.125)
     np.testing.assert_allclose(grid.downbeats % 2.0, 0.5)
@@ -208,7 +212,7 @@ def test_grid_of_known_beats_reaches_over_all_notes() -> None:
 
 def test_bars_of_other_lengths_are_spliced_out() -> None:
     # Bars of 4, 2, 6, 4 beats: the second is left out, of the third the first four beats are kept.
-    beats = 0.5 * np.arange(16)
+    beats = 0.5 * count(16)
     down = np.zeros(16, bool)
     down[[0, 4, 6, 12]] = True
     grid = grid_from_beats(beats, down, 0.0, 8.0)

@@ -52,7 +52,7 @@ def features(duration: float, motion: float = 8.0, color: bool = False) -> Video
 
 
 class TestPlan:
-    @settings(max_examples=300)
+    @settings(max_examples=100)
     @given(durations, st.floats(0, 60))
     def test_length_and_tempo(self, duration: float, motion: float) -> None:
         video = features(duration, motion)
@@ -70,7 +70,7 @@ class TestPlan:
         assert whole >= 1
         assert abs(whole * 55 - p.total_ticks) <= 1 + p.total_ticks * 0.5 / p.mspq
 
-    @settings(max_examples=200)
+    @settings(max_examples=60)
     @given(durations, st.floats(40, 240))
     def test_own_tempo_is_kept(self, duration: float, tempo: float) -> None:
         p = plan(features(duration), Settings(tempo=tempo))

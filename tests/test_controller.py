@@ -1,4 +1,4 @@
-"""The video controller: any source may be missing, videos of a batch do not mix, both forms agree."""
+"""The video controller: sources may be missing, videos do not mix, both forms agree."""
 
 from dataclasses import replace
 
@@ -62,7 +62,8 @@ def test_every_source_counts(controller, source):
     without = {k: v for k, v in full.items() if k != source}
     seen, _ = controller(video(full))
     less, packed = controller(video(without))
-    assert packed.lengths == [18] and len(seen) == 24
+    assert packed.lengths == [18]
+    assert len(seen) == 24
     other = dict(full) | {source: full[source] + 1}
     moved, _ = controller(video(other))
     assert (moved - seen).abs().max() > 1e-3

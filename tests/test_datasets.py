@@ -55,8 +55,8 @@ def pop_rows(bars: int = 24) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ticks(rows: np.ndarray, start: int) -> np.ndarray:
-    table = rows * np.array([STEP, STEP, 1, 1])
-    return table + np.array([start, 0, 0, 0])
+    table: np.ndarray = rows * np.array([STEP, STEP, 1, 1]) + np.array([start, 0, 0, 0])
+    return table
 
 
 def write_pop(folder: Path, *, start: int = 3 * 880 + 20, melody_name: str = "MELODY") -> None:

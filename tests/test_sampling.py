@@ -173,7 +173,7 @@ def test_a_bar_cannot_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
         for a in (tk.BARBEAT, tk.PITCH):
             head = model.heads.attributes[tk.ATTRIBUTES[a]]
             assert isinstance(head, AttributeHead)
-            head.logits.bias -= 1e3 * torch.arange(tk.SIZES[a])
+            head.logits.bias.sub_(1e3 * torch.arange(tk.SIZES[a]))
             if a == tk.BARBEAT:
                 head.logits.bias[1] = -1e8
     frame = Frame(3, 0, silence=99)

@@ -334,7 +334,6 @@ def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, N
 
     Motion is the mean of the second's steps, beside it whether a cut falls into the second.
     """
-    first, last = int(start), max(int(np.ceil(end)), int(start) + 1)
     steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
     motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
     cut = np.bincount(features.cuts.astype(np.int64), minlength=len(motion))[: len(motion)]
@@ -345,10 +344,13 @@ def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, N
         "affect": features.affect,
         "semantic": features.semantic,
     }
+    here = {name: rows for name, rows in sources.items() if rows is not None}
+    # MIDI's tempo is in whole microseconds, so that the last bar may end a hair after the video.
+    first = min(int(start), min(map(len, here.values())) - 1)
+    last = min(max(int(np.ceil(end)), first + 1), min(map(len, here.values())))
     return {
         name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
-        for name, rows in sources.items()
-        if rows is not None and len(rows) >= last
+        for name, rows in here.items()
     }
 
 

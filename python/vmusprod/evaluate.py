@@ -98,7 +98,7 @@ def evaluate_stage(
     InputError: no pack, no unseen song in it, unusable weights; VmusError for a device that is
     not there.
     """
-    from vmusprod.dataset.pack import Pack, song_mark
+    from vmusprod.dataset.pack import Pack, PackedSong, song_mark
     from vmusprod.devices import checked_device
     from vmusprod.models.weights import default_weights, load_stage
     from vmusprod.training.data import StageData
@@ -109,7 +109,8 @@ def evaluate_stage(
     place = default_weights() if weights is None else weights
     model, about = load_stage(place if place.is_file() else place / f"{stage}.safetensors", stage)
     trained_on = set(str(about.get("songs", "")).split())
-    seen, unseen = [], []
+    seen: list[PackedSong] = []
+    unseen: list[PackedSong] = []
     for song in Pack(pack).songs("all"):
         (seen if song_mark(song.id) in trained_on else unseen).append(song)
     if not unseen:

@@ -15,7 +15,7 @@ from vmusprod.dataset.songs import Song, trim_bars
 from vmusprod.dataset.symmv import iter_symmv
 from vmusprod.errors import InputError, VmusError
 from vmusprod.music import tokens as tk
-from vmusprod.music.beats import fit_grid
+from vmusprod.music.beats import fit_stretches, main_stretch
 from vmusprod.music.grid import grid_notes
 from vmusprod.music.key import estimate_key
 from vmusprod.music.score import read_midi
@@ -40,10 +40,17 @@ def iter_midi_folder(root: Path, skipped: Skipped, min_fit: float) -> Iterator[S
     """
     for path in sorted(p for p in root.rglob("*") if p.suffix.lower() in (".mid", ".midi")):
         try:
-            timed = read_midi(path)
-            grid = fit_grid(timed)
-            if grid is None or grid.concentration < min_fit:
-                skipped.append((path, "its onsets fit no grid of one tempo"))
+            stretches = fit_stretches(read_midi(path))
+            if not stretches:
+                skipped.append((path, "too few notes for a grid"))
+                continue
+            stretch = main_stretch(stretches)
+            timed, grid = stretch.notes, stretch.grid
+            if grid.concentration < min_fit:
+                skipped.append((path, f"no steady pulse (concentration {grid.concentration:.2f})"))
+                continue
+            if grid.beats_a_bar != tk.BEATS_PER_BAR:
+                skipped.append((path, "not in 4/4"))
                 continue
             notes, _ = trim_bars(grid_notes(timed, grid))
             key = estimate_key(notes[:, 2], notes[:, 1])

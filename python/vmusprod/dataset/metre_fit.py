@@ -2,8 +2,8 @@
 
 Run as `python -m vmusprod.dataset.metre_fit POP909`.
 
-POP909's own downbeat marks are a beat or half a bar off in about one song of four. Where the beats
-that were tracked in the recording (`beat_audio.txt`) coincide with the score's, the recording's
+POP909's own downbeat marks are a beat or half a bar off in a good part of the songs: where the
+beats tracked in the recording (`beat_audio.txt`) coincide with the score's, the recording's
 downbeats are the target instead.
 """
 

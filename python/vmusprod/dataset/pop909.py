@@ -146,8 +146,8 @@ def _song(folder: Path, min_fit: float) -> Song | str:
 def own_downbeats(notes: TimedNotes, beats: NDArray[np.float64]) -> NDArray[np.bool_] | None:
     """Find the beats that begin bars by the notes (`music.metre`): bool (B,); None if not in 4/4.
 
-    The file's own marks agree with downbeats tracked in the recordings (`beat_audio.txt`) in two
-    songs of three, these in 95%.
+    Against the downbeats tracked in the recordings (`beat_audio.txt`; 80 songs left out of the fit,
+    whose beats coincide with the score's) these have F 0.82, the file's own marks 0.64.
     """
     index = np.arange(len(beats))
     inside = (notes.onset >= beats[0, 0] - 0.05) & (notes.onset <= beats[-1, 0])
