@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,13 +36,25 @@ def own_device(device: torch.device, world: int) -> torch.device:
 
 @contextmanager
 def process_group(world: int, device: torch.device) -> Iterator[None]:
-    """Join the other processes while the block runs: gloo on CPUs, NCCL on NVIDIA GPUs.
+    """Join the other processes (gloo on CPUs, NCCL on GPUs); wait for them at the end of the block.
 
-    Does nothing alone, or where the caller has joined already. Raises VmusError if it cannot join.
+    Alone it does nothing. A process joins once and leaves when it exits: torchrun's store still
+    holds the addresses of a group that was left, so that joining again may call at a closed door.
+    Raises VmusError if it cannot join.
     """
-    if world == 1 or dist.is_initialized():
+    if world == 1:
         yield
         return
+    if not dist.is_initialized():
+        _join(device)
+    yield
+    # Neither after an error: the others may wait in a sum that this process will never join.
+    dist.barrier()  # what the first process writes is there when any goes on
+    atexit.unregister(_leave)
+    atexit.register(_leave)
+
+
+def _join(device: torch.device) -> None:
     try:
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -49,10 +62,11 @@ def process_group(world: int, device: torch.device) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise VmusError(f"cannot join the other processes of torchrun ({cause[:200]})") from error
-    yield
-    # Neither after an error: the others may wait in a sum that this process will never join.
-    dist.barrier()  # what the first process writes is there when any goes on
-    dist.destroy_process_group()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def mean_gradients(parameters: Iterable[nn.Parameter], world: int) -> None:
