@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +13,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from tiny_models import overrides, tiny_config, tiny_pack, tiny_stage
+from tiny_models import overrides, tiny_pack, tiny_stage
+from tiny_training import options, same, train
 from vmusprod.dataset.pack import Pack
-from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
+from vmusprod.errors import InputError, OutputError, VmusError
 from vmusprod.models.config import STAGES
 from vmusprod.models.stage import Stage
 from vmusprod.models.weights import load_stage, save_stage
-from vmusprod.training import plot
 from vmusprod.training import trainer as module
 from vmusprod.training.data import StageData, collate
-from vmusprod.training.distributed import own_device, rank_and_world
-from vmusprod.training.optim import Average, Muon, make_optimizers, orthogonalise, trapezoid
-from vmusprod.training.trainer import Trainer, TrainOptions, evaluate, forward
+from vmusprod.training.trainer import Trainer, evaluate, forward
 
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Pack:
     return tiny_pack(tmp_path_factory.mktemp("pack") / "songs.pack")
-
-
-def options(stage: str = "melody", **changes: Any) -> TrainOptions:
-    """Several batches an epoch, dropout on, a rate that no budget changes."""
-    given: dict[str, Any] = {"steps": 6, "batch_tokens": 150, "dropout": 0.1, "cooldown": 0.0}
-    return TrainOptions(stage, **{**given, "warmup": 4, "overrides": overrides(stage), **changes})
-
-
-def train(run: Trainer) -> list[float]:
-    losses: list[float] = []
-    run.run(lambda row: losses.append(row["loss"]))
-    return losses
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return bool(a == b)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -345,193 +318,3 @@ def test_unwritable_folders(pack: Pack, tmp_path: Path) -> None:
     (tmp_path / "run" / "losses.jsonl").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"losses\.jsonl"):
         Trainer(options(steps=1), pack, tmp_path / "run").run()
-
-
-class TestPlot:
-    def log(self, folder: Path) -> Path:
-        rows = [
-            {"step": 20, "tokens": 1000, "seconds": 1.0, "train": 3.5},
-            {"step": 40, "tokens": 2000, "seconds": 2.0, "train": 3.0},
-            {"step": 40, "tokens": 2000, "seconds": 2.0, "val": 3.1, "by": {}},
-            {"step": 60, "tokens": 3000, "seconds": 2.0, "val": None, "by": {}},
-        ]
-        path = folder / "losses.jsonl"
-        text = "\n".join(map(json.dumps, rows))
-        path.write_text(text + '\n[1]\n{"train": "x", "tokens": 3}\n{"step": 80, "tok')
-        return path
-
-    def test_reading(self, tmp_path: Path) -> None:
-        curves = plot.read_losses(self.log(tmp_path))
-        assert curves.train == [(1000, 3.5), (2000, 3.0)]
-        assert curves.held_out == [(2000, 3.1)]
-        with pytest.raises(InputError):
-            plot.read_losses(tmp_path / "no")
-
-    def test_drawing(self, tmp_path: Path) -> None:
-        pytest.importorskip("matplotlib")
-        log = self.log(tmp_path)
-        plot.plot_losses(log, tmp_path / "a.png")
-        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-        plot.plot_losses(log, tmp_path / "a.svg")
-        assert b"held out" in (tmp_path / "a.svg").read_bytes()
-        log.write_text("")
-        plot.plot_losses(log, tmp_path / "empty.png")
-        with pytest.raises(OutputError):
-            plot.plot_losses(log, tmp_path / "no" / "a.png")
-
-    def test_runs_draw_where_matplotlib_is(
-        self, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        pytest.importorskip("matplotlib")
-        Trainer(options(steps=1), pack, tmp_path / "a").run()
-        assert (tmp_path / "a" / "losses.png").exists()
-        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        with pytest.raises(MissingDependencyError, match=r"vmusprod\[plot\]"):
-            plot.plot_losses(tmp_path / "a" / "losses.jsonl", tmp_path / "a.png")
-        Trainer(options(steps=1), pack, tmp_path / "b").run()
-        assert not (tmp_path / "b" / "losses.png").exists()
-
-
-class TestProcesses:
-    def test_alone(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.delenv("RANK", raising=False)
-        monkeypatch.delenv("WORLD_SIZE", raising=False)
-        assert rank_and_world() == (0, 1)
-
-    @pytest.mark.parametrize(("rank", "world"), [("2", "2"), ("x", "2"), ("0", "0"), ("-1", "2")])
-    def test_nonsense(self, rank: str, world: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("RANK", rank)
-        monkeypatch.setenv("WORLD_SIZE", world)
-        with pytest.raises(VmusError, match="torchrun"):
-            rank_and_world()
-
-    def test_each_gets_a_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("LOCAL_RANK", "3")
-        assert own_device(torch.device("cuda"), 4) == torch.device("cuda", 3)
-        assert own_device(torch.device("cuda", 1), 4) == torch.device("cuda", 1)
-        assert own_device(torch.device("cuda"), 1) == torch.device("cuda")
-        assert own_device(torch.device("cpu"), 4) == torch.device("cpu")
-
-    def test_nobody_to_join(
-        self, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        for name, value in {"RANK": "0", "WORLD_SIZE": "2"}.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("MASTER_ADDR", raising=False)
-        with pytest.raises(VmusError, match="cannot join the other processes"):
-            Trainer(options(), pack, tmp_path).run()
-
-    @pytest.mark.parametrize("world", [2, 3, 50])
-    def test_rounds(
-        self, world: int, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Together the processes see every batch of an epoch, each another one of a round."""
-        monkeypatch.setattr(module, "collate", lambda examples, _: [id(e) for e in examples])
-        monkeypatch.setenv("WORLD_SIZE", str(world))
-        runs: list[Trainer] = []
-        for rank in range(world):
-            monkeypatch.setenv("RANK", str(rank))
-            runs.append(Trainer(options(), pack, tmp_path) if rank < 3 else runs[-1])
-        count = len(runs[0].train_data.epoch(150, 0))
-        for run in runs[:3]:
-            everything = run.train_data.examples
-            batches = run.train_data.epoch(150, 0)
-            for start in range(0, count, world):
-                chosen: Any = run._next_batch()
-                wanted = batches[(start + run.rank) % count]
-                assert chosen == [id(everything[i]) for i in wanted]
-            assert run.epoch == 0
-            run._next_batch()
-            assert run.epoch == 1
-
-    @pytest.mark.slow
-    def test_two_gloo_processes(self, pack: Pack, tmp_path: Path) -> None:
-        tiny_pack(tmp_path / "songs.pack")
-        tests = Path(__file__).parent
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tests)}
-        done = subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-             str(tests / "torchrun_worker.py"), str(tmp_path / "songs.pack"), str(tmp_path)],
-            env=environment, capture_output=True, text=True, timeout=280, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-3000:]
-        ranks = [torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1)]
-        straight = [r[0] for r in ranks]
-        assert same(straight[0]["weights"], straight[1]["weights"])
-        pairs = list(zip(straight[0]["batches"], straight[1]["batches"], strict=True))
-        assert len(pairs) == 5
-        assert all(set(a).isdisjoint(b) for a, b in pairs)
-        assert straight[0]["losses"] != straight[1]["losses"]
-        for whole, first, second in ranks:  # resumed to the step, in both processes
-            assert first["losses"] + second["losses"] == whole["losses"]
-            assert first["batches"] + second["batches"] == whole["batches"]
-            assert same(second["weights"], whole["weights"])
-        alone = Trainer(TrainOptions("melody", overrides=overrides("melody")), pack, tmp_path)
-        assert not same(alone.model.state_dict(), straight[0]["weights"])
-        rows = (tmp_path / "straight" / "losses.jsonl").read_text().splitlines()
-        assert len(rows) == 1  # only the first process writes
-
-
-class TestOptimisers:
-    @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 8, 20), (1, 20, 8)])
-    def test_orthogonalise(self, shape: tuple[int, ...]) -> None:
-        torch.manual_seed(0)
-        matrices = torch.randn(shape)
-        singular = torch.linalg.svdvals(orthogonalise(matrices))
-        assert singular.min() > 0.5
-        assert singular.max() < 1.3
-        u, _, v = torch.linalg.svd(matrices, full_matrices=False)
-        alike = (orthogonalise(matrices) * (u @ v)).sum((1, 2)) / min(shape[1:])
-        assert (alike > 0.8).all()
-        assert not orthogonalise(torch.zeros(shape)).any()
-
-    def test_muon_takes_matrices_and_adam_the_rest(self) -> None:
-        model = Stage(tiny_config("melody"))
-        muon, adam = make_optimizers(model, 1e-3, 0.02)
-        assert isinstance(muon, Muon)
-        names = {id(p): n for n, p in model.named_parameters()}
-        groups = [{names[id(p)] for g in o.param_groups for p in g["params"]} for o in (muon, adam)]
-        assert groups[0].isdisjoint(groups[1])
-        assert groups[0] | groups[1] == set(names.values())
-        assert "decoder.0.qkv.weight" in groups[0]
-        rest = ("heads.attributes.pitch.logits.weight", "places.table", "recall.runs")
-        assert set(rest) <= groups[1]
-        assert len(make_optimizers(model, 1e-3, 0.0)) == 1
-
-    def test_muon_batches_equal_shapes_without_mixing(self) -> None:
-        torch.manual_seed(0)
-        start = torch.randn(3, 8, 8)
-        target = torch.randn(3, 8, 8)
-        together = [p.clone().requires_grad_() for p in start]
-        alone = [p.clone().requires_grad_() for p in start]
-        optimizers = [Muon(together, 0.1), *(Muon([p], 0.1) for p in alone)]
-        for _ in range(3):
-            for params in (together, alone):
-                loss = sum((((p - t) ** 2).sum() for p, t in zip(params, target, strict=True)))
-                torch.autograd.backward(loss)
-            for optimizer in optimizers:
-                optimizer.step()
-                optimizer.zero_grad()
-        torch.testing.assert_close(torch.stack(together), torch.stack(alone))
-        assert (torch.stack(together) - target).norm() < (start - target).norm()
-
-    def test_trapezoid(self) -> None:
-        assert [trapezoid(s, 4, 0.0, 0.3) for s in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]
-        shares = [trapezoid(99, 4, p, 0.5) for p in (0.4, 0.5, 0.75, 1.0, 1.2)]
-        assert shares == pytest.approx([1, 1, 0.5, 0, 0])
-        assert trapezoid(99, 0, 1.0, 0.0) == 1
-
-    def test_average(self) -> None:
-        model = torch.nn.Linear(1, 1, bias=False)
-        with torch.no_grad():
-            model.weight.fill_(0.0)
-        average = Average(model, 0.9)
-        with torch.no_grad():
-            model.weight.fill_(1.0)
-        expected = 0.0
-        for step in range(1, 200):
-            average.update(model)
-            decay = min(0.9, step / (step + 10))
-            expected = decay * expected + (1 - decay)
-            assert float(average.weights["weight"]) == pytest.approx(expected, rel=1e-4)
-        assert expected > 0.99

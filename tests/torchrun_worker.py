@@ -1,4 +1,4 @@
-"""One process of a run that tests/test_trainer.py starts with torchrun."""
+"""One process of a run that tests/test_distributed.py starts with torchrun."""
 
 from __future__ import annotations
 
