@@ -6,8 +6,6 @@
 pub mod bars;
 pub mod chords;
 pub mod error;
-pub mod melody;
-mod net;
 #[cfg(feature = "python")]
 mod py;
 pub mod quantize;
