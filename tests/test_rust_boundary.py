@@ -19,11 +19,20 @@ U1 = np.ones(1, np.uint8)
 NOTES = np.array([[0, 4, 60, 64]], np.int32)
 FRAME = np.zeros((2, 2, 3), np.uint8)
 BARS = np.array([0, 1], np.int32)
+ODDS = np.ones((1, 2), np.float32)
 
 GOOD: dict[str, tuple[Any, ...]] = {
     "quantize": (F1, F1, U1, U1, 1.0, 0.0, 64),
     "skyline": (NOTES,),
     "recognize_chords": (NOTES, 2, 4),
+    "chord_features": (NOTES, 2),
+    "chord_scores": (NOTES, 2),
+    "decode_chords": (NOTES, 2),
+    "melody_context": (NOTES, np.zeros((1, 2), np.float32)),
+    "melody_features": (NOTES,),
+    "melody_line": (NOTES, np.zeros(1, np.float32)),
+    "melody_notes": (NOTES, True),
+    "melody_odds": (NOTES, False),
     "rgb_difference": (FRAME, FRAME),
     "color_histogram": (FRAME,),
     "bar_ranges": (BARS, BARS),
@@ -79,6 +88,13 @@ def test_good_arguments_are_good(name: str) -> None:
         ("recognize_chords", 1, 2**64, ValueError, "beats must be below 2"),
         ("recognize_chords", 1, 2.0, TypeError, "beats must be an integer, not float"),
         ("recognize_chords", 2, 0, ValueError, "beat must be 1 to 65536, not 0"),
+        ("decode_chords", 0, NOTES * 3, ValueError, r"notes\[0\] must be of pitch 0 to 127"),
+        ("decode_chords", 1, 2**21, ValueError, "beats must be 0 to 1048576"),
+        ("melody_notes", 0, -NOTES, ValueError, r"notes\[0\] must be of pitch .* not -60"),
+        ("melody_line", 1, np.zeros(2, np.float32), ValueError, "odds has 2 items, but notes has 1"),
+        ("melody_line", 1, np.zeros(1), TypeError, "odds must be a float32 array"),
+        ("melody_context", 1, ODDS[:, :1], ValueError, r"odds must have shape \(N, 2\)"),
+        ("melody_context", 1, ODDS * np.inf, ValueError, r"odds\[0\] must be finite, not inf"),
         ("rgb_difference", 1, FRAME[:1], ValueError, r"differ in shape: \[2, 2, 3\] and \[1, 2, 3"),
         ("rgb_difference", 0, FRAME[:, :, :2], ValueError, r"a must have shape \(H, W, 3\)"),
         ("rgb_difference", 1, FRAME.astype(float), TypeError, "b must be a uint8 array"),

@@ -14,8 +14,16 @@ from numpy.typing import NDArray
 
 __all__ = [
     "bar_ranges",
+    "chord_features",
+    "chord_scores",
     "color_histogram",
+    "decode_chords",
     "encode_tokens",
+    "melody_context",
+    "melody_features",
+    "melody_line",
+    "melody_notes",
+    "melody_odds",
     "quantize",
     "recognize_chords",
     "rgb_difference",
@@ -40,6 +48,41 @@ def bar_ranges(query_bars: NDArray[np.int32], source_bars: NDArray[np.int32]) ->
         `[start, end)` of the source tokens in bars `q - 1` to `q + 1`; empty where there are none.
     """
 
+def chord_features(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.float32]:
+    """Return what each beat sounds like: what the network of `decode_chords` hears.
+
+    Eleven chromas, a number a pitch class: the square root of the beats that it sounds within the
+    beat. Low (below pitch 52), middle, high (from 67 on), bass (the lowest note, sixteenth by
+    sixteenth); all and bass of the beat before; of the beat after; all of the second before, and
+    after; the song's mean.
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127; longer ones count as 64 sixteenths.
+    beats : int
+        How many beats of four sixteenths from time 0, at most 2 ** 20.
+
+    Returns
+    -------
+    float32 (beats, 11, 12)
+        Beat, chroma, pitch class from C.
+    """
+
+def chord_scores(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.float32]:
+    """Return how well each chord fits each beat, before `decode_chords` seeks a path.
+
+    Parameters
+    ----------
+    notes, beats
+        As of `chord_features`; beat 0 is a downbeat.
+
+    Returns
+    -------
+    float32 (beats, 121)
+        Log probabilities up to a constant a beat, by chord id.
+    """
+
 def color_histogram(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the RGB-uv histogram of a frame, as in HistoGAN (paper, section 4.1).
 
@@ -57,6 +100,113 @@ def color_histogram(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     -------
     float32 (3, 32, 32)
         Channel, u, v; sums to 1.
+    """
+
+def decode_chords(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.uint8]:
+    """Return one chord a beat, found with the whole song in view.
+
+    A small network scores all chords in each beat, the twelve roots alike; a hidden Markov model
+    knows where in the bar chords change, and to what. Fitted on POP909 alone
+    (`vmusprod.dataset.fit_chords`); the paper used `recognize_chords` (section 3.2).
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127; velocity is not looked at.
+    beats : int
+        How many beats of four sixteenths to answer for, at most 2 ** 20; beat 0 is a downbeat.
+
+    Returns
+    -------
+    uint8 (beats,)
+        Ids as of `recognize_chords`.
+    """
+
+def melody_context(
+    notes: NDArray[np.int32], odds: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return what the later networks of `melody_notes` see: each note beside the lines so far.
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127.
+    odds : float32 (N, 2)
+        Log odds of melody and of second voice, finite.
+
+    Returns
+    -------
+    float32 (N, 88)
+        44 numbers a line: odds around the note, how much of the line there is near it, how the
+        note lies to it, and log likelihood ratios of its velocity, pitch, duration and place in
+        the bar by this song's own histograms.
+    """
+
+def melody_features(notes: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return what the first network of `melody_notes` sees: each note among its neighbours.
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127.
+
+    Returns
+    -------
+    float32 (N, 71)
+        Pitch, what else starts and sounds, times, neighbouring onsets, place in bar and song,
+        repetition, the pitches within 8, 32 and 128 sixteenths; the last four tell of loudness,
+        against what is around, and are 0 where all notes are equally loud.
+    """
+
+def melody_line(notes: NDArray[np.int32], odds: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the one-voiced line of highest score, by dynamic programming.
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127.
+    odds : float32 (N,)
+        Log odds of each note being in the line, finite.
+
+    Returns
+    -------
+    bool (N,)
+        True for the line's notes: one an onset at most, none where no note is likely.
+    """
+
+def melody_notes(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.bool_]:
+    """Return which notes carry the melody.
+
+    Three small networks tell melody, second voice and accompaniment apart, the later ones seeing
+    what the lines guessed so far look like in this song; the melody is the line of highest score.
+    Fitted on POP909 alone (`vmusprod.dataset.fit_melody`); the paper used `skyline` (section 3.2).
+
+    Parameters
+    ----------
+    notes : int32 (N, 4)
+        Notes on the grid in any order, pitch 0 to 127.
+    solo : bool
+        The piece is for one player, with the melody on top and a lead in instrumental passages,
+        as a piano cover is; else the melody may lie inside the arrangement, and rest for long.
+
+    Returns
+    -------
+    bool (N,)
+        True for the melody's notes: one an onset at most.
+    """
+
+def melody_odds(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.float32]:
+    """Return how likely each note is melody, or second voice: what `melody_notes` rests on.
+
+    Parameters
+    ----------
+    notes, solo
+        As of `melody_notes`.
+
+    Returns
+    -------
+    float32 (N, 2)
+        Log odds of each against the other two roles, within -8 to 8.
     """
 
 def quantize(

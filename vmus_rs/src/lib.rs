@@ -6,6 +6,8 @@
 pub mod bars;
 pub mod chords;
 pub mod error;
+pub mod melody;
+mod net;
 #[cfg(feature = "python")]
 mod py;
 pub mod quantize;

@@ -1,13 +1,19 @@
-//! Chord recognition: the rule-based algorithm that annotated `SymMV` (paper, section 3.2), as
-//! published in the Python package chorder 0.1.4, with its tie-breaking and its quirks.
+//! Chord recognition, in two ways.
 //!
-//! Every beat and every two beats get the chord template with the highest score over the time
+//! [`recognize`]: the rule-based algorithm that annotated `SymMV` (paper, section 3.2), as
+//! published in the Python package chorder 0.1.4, with its tie-breaking and its quirks. Every beat and every two beats get the chord template with the highest score over the time
 //! that each pitch class sounds; a vote between the two sizes gives one chord a beat.
+//!
+//! [`decode`]: the better one, a hidden Markov model fitted on POP909.
 
+mod chroma;
+mod decode;
 mod guess;
 mod windows;
 
 use crate::{Error, Note, Result};
+pub use chroma::Chroma;
+pub use decode::{PLANES, STATES, decode, features, scores};
 use guess::Guess;
 use windows::Windows;
 

@@ -2,6 +2,8 @@
 
 mod convert;
 mod functions;
+mod harmony;
+mod melody;
 
 use pyo3::prelude::*;
 
@@ -30,4 +32,8 @@ mod _vmus_rs {
         bar_ranges, color_histogram, encode_tokens, quantize, recognize_chords, rgb_difference,
         skyline,
     };
+    #[pymodule_export]
+    use super::harmony::{chord_features, chord_scores, decode_chords};
+    #[pymodule_export]
+    use super::melody::{melody_context, melody_features, melody_line, melody_notes, melody_odds};
 }
