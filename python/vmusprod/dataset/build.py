@@ -103,8 +103,9 @@ def build_pack(
 def _entry(song: Song) -> dict[str, object]:
     notes = np.ascontiguousarray(song.notes)
     beats = (int(notes[:, 0].max()) // tk.STEPS_PER_BAR + 1) * tk.BEATS_PER_BAR
-    melody = song.melody if song.melody is not None else _vmus_rs.skyline(notes)
-    chords = song.chords if song.chords is not None else _vmus_rs.recognize_chords(notes, beats)
+    # SymMV's pieces, and most of those in a folder of piano music, are for one player.
+    melody = song.melody if song.melody is not None else _vmus_rs.melody_notes(notes, solo=True)
+    chords = song.chords if song.chords is not None else _vmus_rs.decode_chords(notes, beats)
     return pack_song(
         id=f"{song.source}/{song.id}", source=song.source, notes=notes, melody=melody,
         chords=chords, key=song.key, tempo=song.tempo,
