@@ -303,6 +303,10 @@ def _check_source(job: Job) -> None:
         raise InputError(job.source, "no video in this folder")
     if job.source.suffix.lower() != ".npz":
         open_video(job.source)[0].close()
+        if job.format == "mp4":
+            from vmusprod.video.mux import check_container
+
+            check_container(job.source, job.output)
     elif job.format == "mp4":
         raise InputError(job.source, "a feature file has no picture to put the music under")
 

@@ -5,6 +5,8 @@ With `keep_audio` the original sound stays, and the music goes 12 dB down wherev
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import math
 import os
@@ -38,7 +40,7 @@ from vmusprod.sound import (
 )
 from vmusprod.video.decode import open_video
 
-__all__ = ["mux_music"]
+__all__ = ["check_container", "mux_music"]
 
 RATE = 48000
 CEILING = -2.0  # dB true peak before the encoder, which may add half a dB
@@ -47,10 +49,24 @@ _DUCKED = 10 ** (-12 / 20)
 _AUDIBLE = 10 ** (-42 / 10)  # mean square of the original above which it "sounds"
 _MAX_BOOST = 10 ** (6 / 20)  # of a quiet original; more would raise its noise
 _SOUND_CODECS = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
+_FORMATS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 # What describes the old file rather than its content.
 _DISORDER = 0.25  # seconds back that are a slip, not a new beginning
 _INDEXED = {".mp4", ".m4v", ".mov"}
 _CONTAINER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+
+
+def check_container(video: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Raise OutputError where a file named `out` cannot hold this video's picture (VP8 in .mp4).
+
+    Nothing is written. Raises InputError for an unreadable `video`.
+    """
+    out = Path(out)
+    source, stream = open_video(Path(video))
+    with source:
+        trial = av.open(io.BytesIO(), "w", format=_FORMATS[out.suffix.lower()])
+        with contextlib.closing(trial):
+            _open_streams(out, trial, stream, _SOUND_CODECS[out.suffix.lower()])
 
 
 def mux_music(
