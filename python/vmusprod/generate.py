@@ -169,6 +169,10 @@ class Generator:
         _check_source(job)
         for path in files:
             self._check_output(path, job)
+        if job.format == "mp4":
+            from vmusprod.video.mux import check_container
+
+            check_container(job.source, job.output)
         chords, melody = self._own_chords, self._own_melody
         composer = self._composer
         features = load_features(
@@ -303,10 +307,6 @@ def _check_source(job: Job) -> None:
         raise InputError(job.source, "no video in this folder")
     if job.source.suffix.lower() != ".npz":
         open_video(job.source)[0].close()
-        if job.format == "mp4":
-            from vmusprod.video.mux import check_container
-
-            check_container(job.source, job.output)
     elif job.format == "mp4":
         raise InputError(job.source, "a feature file has no picture to put the music under")
 

@@ -48,8 +48,14 @@ _BIT_RATE = 192_000
 _DUCKED = 10 ** (-12 / 20)
 _AUDIBLE = 10 ** (-42 / 10)  # mean square of the original above which it "sounds"
 _MAX_BOOST = 10 ** (6 / 20)  # of a quiet original; more would raise its noise
-_SOUND_CODECS = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
-_FORMATS = {".mp4": "mp4", ".m4v": "ipod", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+_KINDS = {
+    ".mp4": ("mp4", "aac"),
+    ".m4v": ("ipod", "aac"),
+    ".mov": ("mov", "aac"),
+    ".mkv": ("matroska", "aac"),
+    ".webm": ("webm", "libopus"),
+}
+"""Container and coding of the sound."""
 # What describes the old file rather than its content.
 _DISORDER = 0.25  # seconds back that are a slip, not a new beginning
 _INDEXED = {".mp4", ".m4v", ".mov"}
@@ -62,11 +68,12 @@ def check_container(video: str | os.PathLike[str], out: str | os.PathLike[str]) 
     Nothing is written. Raises InputError for an unreadable `video`.
     """
     out = Path(out)
+    container, codec = _kind(out)
     source, stream = open_video(Path(video))
     with source:
-        trial = av.open(io.BytesIO(), "w", format=_FORMATS[out.suffix.lower()])
+        trial = av.open(io.BytesIO(), "w", format=container)
         with contextlib.closing(trial):
-            _open_streams(out, trial, stream, _SOUND_CODECS[out.suffix.lower()])
+            _open_streams(out, trial, stream, codec)
 
 
 def mux_music(
@@ -87,9 +94,7 @@ def mux_music(
     has another suffix, or is of a kind that cannot hold this picture's coding (VP8 in .mp4).
     """
     video, wav, out = Path(video), Path(wav), Path(out)
-    codec = _SOUND_CODECS.get(out.suffix.lower())
-    if codec is None:
-        raise OutputError(out, f"not one of {' '.join(_SOUND_CODECS)}")
+    _, codec = _kind(out)
     if out.exists() and out.samefile(video):
         raise OutputError(out, "would replace the video that it is made from")
     with atomic_output(out) as temporary:
@@ -105,6 +110,13 @@ def mux_music(
             if isinstance(error, OSError):
                 raise  # a full disk, say: atomic_output names the file
             raise OutputError(out, f"the picture cannot be copied ({error.strerror})") from error
+
+
+def _kind(out: Path) -> tuple[str, str]:
+    kind = _KINDS.get(out.suffix.lower())
+    if kind is None:
+        raise OutputError(out, f"not one of {' '.join(_KINDS)}")
+    return kind
 
 
 class _Clock:
