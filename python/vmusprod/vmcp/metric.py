@@ -4,9 +4,9 @@ For each piece of music its own video is ranked by score among M candidate video
 drawn without replacement from the other pairs' videos. P@K is the share of pieces whose video is
 among the first K, AR the mean rank, counted from 1: chance is K / M and (M + 1) / 2.
 
-Nothing is left to the luck of the draw: a video that b of the n - 1 others beat has a hypergeometric
-rank, whose expectation and chance of being within K are known. Videos of equal score stand in random
-order, averaged out likewise.
+Nothing is left to the luck of the draw: a video that b of the n - 1 others beat has a rank of
+hypergeometric distribution, whose mean and chance of being within K are known. Videos of equal
+score stand in random order, averaged out likewise.
 
 The intervals are percentiles of a bootstrap over pairs, each drawn with its music and its video,
 since the pieces share their candidates.
@@ -26,7 +26,7 @@ from vmusprod.errors import VmusError
 __all__ = ["PRECISIONS", "Figure", "Retrieval", "retrieval"]
 
 PRECISIONS = (5, 10, 20)
-_RESAMPLES = 2000
+_RESAMPLES = 1000
 _BLOCK = 1 << 24  # cells of one product
 
 Scores = NDArray[np.float64]
@@ -59,21 +59,31 @@ class Retrieval:
         return row | {f"{name}_interval": [f.low, f.high] for name, f in figures.items()}
 
 
-def retrieval(scores: Scores | Sequence[Scores], candidates: int = 70, seed: int = 0) -> Retrieval:
-    """Rank each piece's own video by `scores`, (n, n): music by row, video by column.
+def retrieval(
+    scores: Scores | Sequence[Scores],
+    candidates: int = 70,
+    seed: int = 0,
+    own: NDArray[np.integer] | None = None,
+) -> Retrieval:
+    """Rank each piece's own video by `scores`, (n, v): pieces of music by row, videos by column.
 
-    The pairs are on the diagonal. Several matrices are pools of their own (folds), whose figures
-    are taken together. `seed` is of the bootstrap. Raises VmusError: fewer pairs in a pool than
-    candidates, fewer than two candidates, a score that is not finite.
+    `own`, (n,): the column of each piece's video; not given, the diagonal is meant. Several
+    matrices are pools of their own (folds), whose figures are taken together. `seed` is of the
+    bootstrap. Raises VmusError: fewer videos in a pool than candidates, fewer than two candidates,
+    a score that is not finite.
     """
     pools = [scores] if isinstance(scores, np.ndarray) else list(scores)
     for pool in pools:
         _check(pool, candidates)
     rng = np.random.default_rng(seed)
-    parts = [_figures(pool, candidates, rng) for pool in pools]
+    parts = [
+        _figures(pool, np.arange(len(pool)) if own is None else own, candidates, rng)
+        for pool in pools
+    ]
     weights = np.array([len(pool) for pool in pools], np.float64)
+    size = min(len(part[1]) for part in parts)
     value = np.average([part[0] for part in parts], axis=0, weights=weights)
-    spread = np.average([part[1] for part in parts], axis=0, weights=weights)
+    spread = np.average([part[1][:size] for part in parts], axis=0, weights=weights)
     low, high = np.percentile(spread, [2.5, 97.5], axis=0)
     figures = [Figure(*map(float, row)) for row in zip(value, low, high, strict=True)]
     precision = dict(zip(PRECISIONS, figures, strict=False))
@@ -81,41 +91,44 @@ def retrieval(scores: Scores | Sequence[Scores], candidates: int = 70, seed: int
 
 
 def _check(scores: Scores, candidates: int) -> None:
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"scores must be square, not {scores.shape}")
+    if scores.ndim != 2 or len(scores) == 0:
+        raise ValueError(f"scores must be a matrix, not {scores.shape}")
+    videos = scores.shape[1]
     if candidates < 2:
         raise VmusError(f"{candidates} candidates: at least 2 are needed to rank anything")
-    if len(scores) < candidates:
+    if videos < candidates:
         raise VmusError(
-            f"{len(scores)} pairs, but {candidates} candidates: give more pairs, or lower the "
-            f"candidates with --candidates {max(len(scores), 2)}"
+            f"{videos} videos, but {candidates} candidates: give more pairs, or fewer candidates "
+            f"(--candidates {max(videos, 2)})"
         )
     if not np.isfinite(scores).all():
         raise VmusError("a score is not finite")
 
 
 def _figures(
-    scores: Scores, candidates: int, rng: np.random.Generator
+    scores: Scores, own: NDArray[np.integer], candidates: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(4,) P@5, P@10, P@20 and AR; (resamples, 4) the same of resampled pairs."""
-    count = len(scores)
-    own = np.diag(scores)[:, None]
+    pieces, count = scores.shape
+    row = np.arange(pieces)
+    true = scores[row, own][:, None]
     # How far each other video beats the own one: 1, by chance 1/2, 0.
-    beats = ((scores > own).astype(np.float32) + (scores >= own).astype(np.float32)) / 2
-    np.fill_diagonal(beats, 0.0)
-    ties = (scores == own).sum(axis=1) - 1
+    beats = ((scores > true).astype(np.float32) + (scores >= true).astype(np.float32)) / 2
+    beats[row, own] = 0
+    ties = (scores == true).sum(axis=1, keepdims=True) - 1
     table = _expectations(count, candidates)
-    value = _looked_up(table, beats.sum(axis=1)[:, None], ties[:, None]).mean(axis=(0, 1))
-    resamples = min(_RESAMPLES, max(200, _BLOCK * 16 // count**2))
+    value = _looked_up(table, beats.sum(axis=1, keepdims=True), ties).mean(axis=(0, 1))
+    resamples = min(_RESAMPLES, max(200, 4 * _BLOCK // (pieces * count)))
     spread = []
-    step = max(1, _BLOCK // count)
+    step = max(1, _BLOCK // max(pieces, count))
     for first in range(0, resamples, step):
         size = min(step, resamples - first)
         weight = rng.multinomial(count, np.full(count, 1 / count), size).T.astype(np.float32)
-        others = np.maximum(count - weight, 1)
-        beaten = beats @ weight * (count - 1) / others
-        found = _looked_up(table, beaten, ties[:, None])
-        spread.append(np.einsum("irk,ir->rk", found, weight) / count)
+        mine = weight[own]
+        beaten = beats @ weight * (count - 1) / np.maximum(count - mine, 1)
+        found = _looked_up(table, beaten, ties)
+        total = np.maximum(mine.sum(axis=0), 1)[:, None]
+        spread.append(np.einsum("irk,ir->rk", found, mine) / total)
     return value, np.concatenate(spread)
 
 
@@ -142,8 +155,10 @@ def _expectations(count: int, candidates: int) -> NDArray[np.float64]:
 def _looked_up(
     table: NDArray[np.float64], beaten: NDArray[np.floating], ties: NDArray[np.integer]
 ) -> NDArray[np.float64]:
-    """Expectations (..., 4) where `beaten` others, ties counted half, are better: a mean over the
-    places that the own video may take among its ties, straight lines between whole numbers.
+    """Expectations (..., 4) where `beaten` others, ties counted half, are better.
+
+    A mean over the places that the own video may take among its ties; straight lines between whole
+    numbers.
     """
     total = np.concatenate([np.zeros((1, 4)), np.cumsum(table, axis=0)])
     low = np.clip(beaten - ties / 2, 0, len(table) - 1)

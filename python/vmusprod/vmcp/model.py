@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vmusprod.vmcp.rows import BLOCKS, SEGMENTS
 
-__all__ = ["Encoder", "Vmcp", "VmcpConfig", "Views"]
+__all__ = ["Encoder", "Views", "Vmcp", "VmcpConfig"]
 
 _LIMIT = 4096
 
@@ -41,7 +41,7 @@ class VmcpConfig:
     width: int = 64
     layers: int = 1
     heads: int = 4
-    dropout: float = 0.2
+    dropout: float = 0.4
 
     def __post_init__(self) -> None:
         if self.side not in ("clip", "pixels") or self.music not in ("symbolic", "audio"):
@@ -104,7 +104,13 @@ class Encoder(nn.Module):
         self.enter = nn.Linear(columns, width)
         self.place = nn.Parameter(torch.zeros(SEGMENTS, width))
         layer = nn.TransformerEncoderLayer(
-            width, config.heads, 2 * width, config.dropout, "gelu", batch_first=True, norm_first=True
+            width,
+            config.heads,
+            2 * width,
+            config.dropout,
+            "gelu",
+            batch_first=True,
+            norm_first=True,
         )
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.leave = nn.Linear(width, config.space)
@@ -127,14 +133,21 @@ class Vmcp(nn.Module):
 
     projection: Tensor
     projection_centre: Tensor
+    midi_segments: Tensor
+    midi_summary: Tensor
 
     def __init__(self, config: VmcpConfig) -> None:
         super().__init__()
         self.config = config
-        self.register_buffer("projection", torch.zeros(768 if config.semantic else 0, config.semantic))
+        self.register_buffer(
+            "projection", torch.zeros(768 if config.semantic else 0, config.semantic)
+        )
         self.register_buffer("projection_centre", torch.zeros(768 if config.semantic else 0))
         self.video = Encoder(config.video_columns, config)
         self.music = Encoder(config.music_columns, config)
+        # What views of MIDI have more than those of recordings (`training.fit_midi_shift`).
+        self.register_buffer("midi_segments", torch.zeros(config.music_columns))
+        self.register_buffer("midi_summary", torch.zeros(BLOCKS, config.music_columns))
         # Its logarithm, so that it stays positive.
         self.log_temperature = nn.Parameter(torch.tensor(-2.3))
 

@@ -33,19 +33,23 @@ class MusicSeconds:
         Notes that sound within each second.
     loudness : float32 (S,)
         RMS within each second, 1 being full scale.
+    midi : bool
+        Whether it describes MIDI and not a recording.
     """
 
     chords: NDArray[np.uint8]
     density: NDArray[np.float32]
     loudness: NDArray[np.float32]
+    midi: bool = False
 
     def __len__(self) -> int:
         return len(self.chords)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a .npz file with the attributes as keys. Raises OutputError."""
+        arrays = {key: getattr(self, key) for key in _KEYS}
         with atomic_output(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{key: getattr(self, key) for key in _KEYS})
+            np.savez(file, allow_pickle=False, **arrays, midi=np.array(self.midi))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MusicSeconds:
@@ -57,26 +61,32 @@ class MusicSeconds:
         arrays = {}
         try:
             with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-                for key in _KEYS:
-                    _check_size(path, archive, key)
+                for key in (*_KEYS, "midi"):
+                    if archive.getinfo(f"{key}.npy").file_size > MAX_SECONDS * 8 + 4096:
+                        raise InputError(path, f"{key!r} is longer than 12 hours")
                     with archive.open(f"{key}.npy") as member:
                         arrays[key] = np.lib.format.read_array(member, allow_pickle=False)
         except InputError:
             raise
         except KeyError as error:
-            raise InputError(path, "not a file of music features (no chords or loudness)") from error
+            raise InputError(path, "not music features (no chords, loudness, ...)") from error
+        except OSError as error:
+            raise InputError(path, error) from error
         except Exception as error:  # damaged zip, zlib and header text raise what they like
             raise InputError(path, f"not a file of music features ({error})") from error
-        return cls(**_checked(path, arrays))
+        midi = arrays.pop("midi")
+        if midi.shape != () or midi.dtype.kind != "b":
+            raise InputError(path, "'midi' is neither true nor false")
+        _check(path, arrays)
+        return cls(
+            arrays["chords"].astype(np.uint8),
+            arrays["density"].astype(np.float32),
+            arrays["loudness"].astype(np.float32),
+            bool(midi),
+        )
 
 
-def _check_size(path: Path, archive: zipfile.ZipFile, key: str) -> None:
-    """Raise InputError for an array that would fill the memory."""
-    if archive.getinfo(f"{key}.npy").file_size > MAX_SECONDS * 8 + 4096:
-        raise InputError(path, f"{key!r} is longer than 12 hours")
-
-
-def _checked(path: Path, arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
+def _check(path: Path, arrays: dict[str, NDArray[np.generic]]) -> None:
     shape = arrays["chords"].shape
     if len(shape) != 1 or not 1 <= shape[0] <= MAX_SECONDS:
         raise InputError(path, "'chords' is not one number a second")
@@ -86,5 +96,3 @@ def _checked(path: Path, arrays: dict[str, NDArray[np.generic]]) -> dict[str, ND
         values = array.astype(np.float64)
         if not np.isfinite(values).all() or values.min() < 0 or values.max() > _MOST[key]:
             raise InputError(path, f"{key!r} holds a value outside 0..{_MOST[key]:g}")
-    kinds = {"chords": np.uint8, "density": np.float32, "loudness": np.float32}
-    return {key: arrays[key].astype(kind) for key, kind in kinds.items()}

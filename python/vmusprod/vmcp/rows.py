@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from vmusprod.music.key import key_scores
 from vmusprod.music.tokens import CHROMA, NO_CHORD, chord_attributes
-from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.video.features import MOTION_STEP, VideoFeatures
+from vmusprod.vmcp.music import MusicSeconds
 
 __all__ = [
     "AFFECT_COLUMNS",
@@ -140,7 +140,9 @@ def segments(rows: Rows, count: int = SEGMENTS) -> Rows:
     A part holds each second by the share of it that lies within; so a piece of fewer seconds than
     parts is no exception.
     """
-    total = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)])
+    total = np.concatenate(
+        [np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0, dtype=np.float64)]
+    )
     edges = np.linspace(0, len(rows), count + 1)
     whole = np.minimum(edges.astype(np.int64), len(rows) - 1)
     at = total[whole] + (edges - whole)[:, None] * rows[whole]
@@ -199,4 +201,3 @@ def _smoothed(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
     high = np.minimum(place + (width - width // 2), len(values))
     span = (high - low).reshape(-1, *[1] * (values.ndim - 1))
     return np.asarray((total[high] - total[low]) / span, np.float64)
-

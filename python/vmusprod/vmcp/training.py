@@ -1,4 +1,4 @@
-"""Training of VMCP: closed-form maps first, then InfoNCE with a small rate on crops of the pairs."""
+"""Training of VMCP: closed-form maps, then InfoNCE with a small rate on crops of the pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ from vmusprod.vmcp.metric import Retrieval, retrieval
 from vmusprod.vmcp.model import Encoder, Views, Vmcp, VmcpConfig, similarities
 from vmusprod.vmcp.rows import AFFECT_COLUMNS, MUSIC_SHARES, PIXEL_SHARES, PIXEL_SIZE, Rows, view
 
-__all__ = ["FitOptions", "PairRows", "cross_validate", "fit"]
+__all__ = [
+    "FitOptions",
+    "PairRows",
+    "cross_validate",
+    "fit",
+    "fit_midi_shift",
+    "pair_scores",
+    "shares",
+    "stacked",
+    "tensors",
+    "video_rows",
+]
 
 MIN_PAIRS = 8
 _FLAT = 1e-4  # a column that varies less says nothing
@@ -23,9 +34,12 @@ _FLAT = 1e-4  # a column that varies less says nothing
 
 @dataclass(frozen=True)
 class PairRows:
-    """One training pair, a row a second: CLIP features (S, 768) or None, pixels, music (T, D)."""
+    """One training pair, a row a second: CLIP features (S, 768) or None, pixels, music (T, D).
 
-    semantic: Rows | None
+    CLIP features may be in half precision.
+    """
+
+    semantic: NDArray[np.floating] | None
     pixels: Rows
     music: Rows
 
@@ -35,23 +49,22 @@ class FitOptions:
     """How to train; the defaults are the result of cross-validation on MuVi-Sync's train split.
 
     components: kept of CLIP's 768. ridges: of the canonical correlation, video and music. steps,
-    batch, rate: of the InfoNCE training; rate_whole: the rate of the linear maps. crops: stretches
-    of each pair, from `shortest` of its length up, beside the whole. segment_share: weight of the
-    loss over segments. models: how many are trained, from different seeds, and averaged in score.
+    batch, rate, decay: of the InfoNCE training; rate_whole: the rate of the linear maps. crops:
+    stretches of each pair, from `shortest` of its length up, beside the whole. segment_share:
+    weight of the loss over segments. without_affect: share of videos shown without affect.
     """
 
     components: int = 128
     ridges: tuple[float, float] = (15.0, 1.0)
-    steps: int = 300
+    steps: int = 40
     batch: int = 128
-    rate: float = 1e-3
-    rate_whole: float = 1e-4
+    rate: float = 5e-4
+    rate_whole: float = 1e-5
     decay: float = 0.1
-    crops: int = 7
+    crops: int = 5
     shortest: float = 0.4
     segment_share: float = 0.3
     without_affect: float = 0.1
-    models: int = 1
     seed: int = 0
 
 
@@ -63,26 +76,45 @@ def fit(
     config: VmcpConfig,
     options: FitOptions,
     progress: Progress | None = None,
-) -> list[Vmcp]:
-    """Train on pairs of one kind; returns `options.models` models in evaluation mode.
+) -> Vmcp:
+    """Train on pairs of one kind; returns the model in evaluation mode.
 
-    `config` says which sides; its sizes of rows are set from the data. Raises VmusError: too few
-    pairs, or no CLIP features for the clip side. The same pairs and options give the same models.
+    `config` says which sides; its numbers of columns are set from the data. Raises VmusError: too
+    few pairs, or no CLIP features for the clip side. The same pairs and options give the same
+    model.
     """
     if len(pairs) < MIN_PAIRS:
         raise VmusError(f"training needs at least {MIN_PAIRS} pairs, not {len(pairs)}")
     if config.side == "clip" and any(pair.semantic is None for pair in pairs):
         raise VmusError("the clip side needs videos with CLIP features")
-    models = []
-    for number in range(options.models):
-        own = replace(options, seed=options.seed + number)
+    torch.manual_seed(options.seed)
+    rng = np.random.default_rng(options.seed)
+    semantic = min(options.components, 768) if config.side == "clip" else 0
+    columns = {"video_columns": semantic + PIXEL_SIZE, "music_columns": pairs[0].music.shape[1]}
+    model = Vmcp(replace(config, semantic=semantic, **columns))
+    if semantic:
+        _fit_projection(model, pairs)
+    video, music = _crops(model, pairs, options, rng)
+    _fit_scales(model, video, music, len(pairs))
+    whole = torch.arange(len(pairs))
+    _fit_maps(model, video.select(whole), music.select(whole), options)
+    _descend(model, video, music, len(pairs), options, rng, progress)
+    return model.eval()
 
-        def told(what: str, done: float, number: int = number) -> None:
-            if progress is not None:
-                progress(f"model {number + 1}, {what}", (number + done) / options.models)
 
-        models.append(_fit_one(pairs, config, own, told))
-    return models
+def fit_midi_shift(model: Vmcp, musics: Sequence[Rows]) -> None:
+    """Note how MIDI differs from the music that the model learned from.
+
+    `musics`: rows of typical MIDI files. Their mean view less that of the training music is taken
+    off every view of MIDI from now on; without it, all piano pieces look alike to the model.
+    Raises VmusError for fewer than 8 files.
+    """
+    if len(musics) < MIN_PAIRS:
+        raise VmusError(f"MIDI's mean needs at least {MIN_PAIRS} files, not {len(musics)}")
+    _, right = shares(model)
+    views = stacked([tensors(rows, right) for rows in musics])
+    model.midi_summary.copy_(views.summary.mean(0) - model.music.centre)
+    model.midi_segments.copy_(views.segments.mean((0, 1)) - model.music.segment_centre)
 
 
 def cross_validate(
@@ -98,56 +130,25 @@ def cross_validate(
     Raises VmusError as `fit`, and when a fold holds fewer pairs than candidates.
     """
     order = np.random.default_rng(options.seed).permutation(len(pairs))
-    parts = [np.sort(order[part::folds]) for part in range(folds)]
-    ranks = []
-    for number, part in enumerate(parts):
+    pools = []
+    for number in range(folds):
+        part = np.sort(order[number::folds])
         rest = np.setdiff1d(order, part)
-        models = fit([pairs[i] for i in rest], config, options)
-        scores = np.mean([_scores(model, [pairs[i] for i in part]) for model in models], axis=0)
-        ranks.append(scores)
+        model = fit([pairs[i] for i in rest], config, options)
+        pools.append(pair_scores(model, [pairs[i] for i in part]))
         if progress is not None:
             progress(f"fold {number + 1}", (number + 1) / folds)
-    return retrieval(ranks, candidates, seed=options.seed)
+    return retrieval(pools, candidates, seed=options.seed)
 
 
-def _scores(model: Vmcp, pairs: Sequence[PairRows]) -> NDArray[np.float64]:
-    """Score of each music (row) with each video (column)."""
-    video, music = _views(model, pairs)
+def pair_scores(model: Vmcp, pairs: Sequence[PairRows]) -> NDArray[np.float64]:
+    """Score of each pair's music (row) with each pair's video (column): float64 (N, N)."""
+    left, right = shares(model)
+    video = [tensors(video_rows(model, p.semantic, p.pixels), left) for p in pairs]
+    music = [tensors(p.music, right) for p in pairs]
     with torch.no_grad():
-        return similarities(model.music(music), model.video(video)).double().numpy()
-
-
-def _views(model: Vmcp, pairs: Sequence[PairRows]) -> tuple[Views, Views]:
-    sides = [pair_views(model, pair) for pair in pairs]
-    return _stacked([side[0] for side in sides]), _stacked([side[1] for side in sides])
-
-
-def _fit_one(
-    pairs: Sequence[PairRows], config: VmcpConfig, options: FitOptions, told: Progress
-) -> Vmcp:
-    torch.manual_seed(options.seed)
-    rng = np.random.default_rng(options.seed)
-    semantic = options.components if config.side == "clip" else 0
-    model = Vmcp(
-        replace(
-            config,
-            semantic=semantic,
-            video_columns=semantic + PIXEL_SIZE,
-            music_columns=pairs[0].music.shape[1],
-        )
-    )
-    if semantic:
-        _fit_projection(model, pairs)
-    told("views", 0.0)
-    video, music = _crops(model, pairs, options, rng)
-    _fit_scales(model, video, music, len(pairs))
-    _fit_maps(model, video.select(_first(pairs)), music.select(_first(pairs)), options)
-    _descend(model, video, music, len(pairs), options, rng, told)
-    return model.eval()
-
-
-def _first(pairs: Sequence[PairRows]) -> torch.Tensor:
-    return torch.arange(len(pairs))
+        scores = similarities(model.music(stacked(music)), model.video(stacked(video)))
+    return scores.double().numpy()
 
 
 def _fit_projection(model: Vmcp, pairs: Sequence[PairRows]) -> None:
@@ -158,12 +159,14 @@ def _fit_projection(model: Vmcp, pairs: Sequence[PairRows]) -> None:
     model.projection.copy_(torch.as_tensor(directions).half())
 
 
-def video_rows(model: Vmcp, semantic: Rows | None, pixels: Rows) -> Rows:
+def video_rows(model: Vmcp, semantic: NDArray[np.floating] | None, pixels: Rows) -> Rows:
     """Rows of the model's video side: CLIP's projection and pixels."""
     if not model.config.semantic:
         return pixels
     assert semantic is not None
-    projected = (semantic - model.projection_centre.numpy()) @ model.projection.numpy()
+    clip = semantic[: len(pixels)].astype(np.float32)
+    clip /= np.maximum(np.linalg.norm(clip, axis=1, keepdims=True), 1e-6)
+    projected = (clip - model.projection_centre.numpy()) @ model.projection.numpy()
     return np.concatenate([projected, pixels], axis=1).astype(np.float32)
 
 
@@ -174,19 +177,14 @@ def shares(model: Vmcp) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return video, MUSIC_SHARES if model.config.music == "symbolic" else plain
 
 
-def pair_views(model: Vmcp, pair: PairRows) -> tuple[Views, Views]:
-    """Views of one pair, each with a first axis of 1."""
-    left, right = shares(model)
-    rows = video_rows(model, pair.semantic, pair.pixels)
-    return _stacked([_tensors(rows, left)]), _stacked([_tensors(pair.music, right)])
-
-
-def _tensors(rows: Rows, columns: NDArray[np.bool_]) -> Views:
+def tensors(rows: Rows, columns: NDArray[np.bool_]) -> Views:
+    """View of one piece, with a first axis of 1; `columns`: which are shares."""
     seen = view(rows, columns)
     return Views(torch.as_tensor(seen.segments)[None], torch.as_tensor(seen.summary)[None])
 
 
-def _stacked(parts: Sequence[Views]) -> Views:
+def stacked(parts: Sequence[Views]) -> Views:
+    """Views of several pieces as one."""
     return Views(
         torch.cat([part.segments for part in parts]), torch.cat([part.summary for part in parts])
     )
@@ -203,9 +201,9 @@ def _crops(
         for rows, music in whole:
             size = rng.uniform(options.shortest, 1.0) if number else 1.0
             begin = rng.uniform(0, 1 - size)
-            videos.append(_tensors(_part(rows, begin, size), left))
-            musics.append(_tensors(_part(music, begin, size), right))
-    return _stacked(videos), _stacked(musics)
+            videos.append(tensors(_part(rows, begin, size), left))
+            musics.append(tensors(_part(music, begin, size), right))
+    return stacked(videos), stacked(musics)
 
 
 def _part(rows: Rows, begin: float, size: float) -> Rows:
@@ -249,7 +247,7 @@ def _standard(encoder: Encoder, views: Views) -> NDArray[np.float64]:
 
 def _descend(
     model: Vmcp, video: Views, music: Views, count: int, options: FitOptions,
-    rng: np.random.Generator, told: Progress,
+    rng: np.random.Generator, progress: Progress | None,
 ) -> None:  # fmt: skip
     whole = [model.video.whole.weight, model.music.whole.weight]
     known = {id(weight) for weight in whole}
@@ -266,13 +264,17 @@ def _descend(
     for step in range(options.steps):
         index = torch.as_tensor(_batch(count, options, rng))
         seen = _hidden(video.select(index), options.without_affect, rng)
-        loss = model.loss(model.video(seen), model.music(music.select(index)), options.segment_share)
+        loss = model.loss(
+            model.video(seen), model.music(music.select(index)), options.segment_share
+        )
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        told(f"step {step + 1}, loss {float(loss.detach()):.3f}", (step + 1) / options.steps)
+        if progress is not None:
+            told = f"step {step + 1}, loss {float(loss.detach()):.3f}"
+            progress(told, (step + 1) / options.steps)
 
 
 def _batch(count: int, options: FitOptions, rng: np.random.Generator) -> NDArray[np.int64]:
