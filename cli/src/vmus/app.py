@@ -12,6 +12,7 @@ from vmus.generate import generate
 from vmus.media import features, render
 from vmus.score import evaluate
 from vmus.train import train
+from vmus.vmcp import vmcp_app
 
 __all__ = ["app", "main"]
 
@@ -62,6 +63,7 @@ app.command()(render)
 app.command()(evaluate)
 app.command()(train)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(vmcp_app, name="vmcp")
 
 
 def main() -> None:
