@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmusprod.errors import VmusError
+from vmusprod.models.config import SOURCES
 from vmusprod.music.key import Key
 from vmusprod.music.user_input import TEMPO_LIMITS
 
-__all__ = ["DEMO_NAME", "FORMATS", "Job", "OptionError", "Options", "demo_job", "plan_jobs"]
+__all__ = [
+    "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job", "parse_sources",
+    "plan_jobs",
+]  # fmt: skip
 
 FORMATS = ("mid", "wav", "mp4")
 DEMO_NAME = "vmus-demo.mp4"
@@ -28,6 +32,15 @@ _VIDEO_SUFFIXES = frozenset(
 
 class OptionError(VmusError):
     """Options that mean nothing, or do not fit together."""
+
+
+def parse_sources(text: str | None) -> tuple[str, ...]:
+    """Sources named in a list such as `semantic,color`; none for None. Raises OptionError."""
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if name not in SOURCES:
+            raise OptionError(f"unknown source {name!r}: one of {', '.join(SOURCES)}")
+    return names
 
 
 @dataclass(frozen=True)
