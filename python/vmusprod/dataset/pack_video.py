@@ -97,7 +97,7 @@ def read_videos(arrays: dict[str, NDArray[np.generic]], songs: int) -> list[Pair
         raise ValueError("videos do not match their rows")
     if ((index < 0) | (index >= songs)).any() or len(np.unique(index)) != len(index):
         raise ValueError("videos do not match the songs")
-    has, palette = arrays["video_has"], arrays["video_palette"]
+    has, palette = arrays["video_has"], arrays["video_palette"].astype(np.float16)
     color = arrays["video_color"].astype(np.int32)
     if has.shape != (len(index), 4) or palette.ndim != 2 or palette.shape[1] != _COLORS:
         raise ValueError("video sources of the wrong shape")
@@ -119,6 +119,6 @@ def read_videos(arrays: dict[str, NDArray[np.generic]], songs: int) -> list[Pair
         out[int(song)] = PairedVideo(
             rows["semantic"][here], scale,
             rows["affect"][here].astype(np.float16), rows["motion"][here].astype(np.float16),
-            color[here], palette.astype(np.float16), own,
+            color[here], palette, own,
         )  # fmt: skip
     return out
