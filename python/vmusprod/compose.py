@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.alignment import aligned_steps
+from vmusprod.control import Control
 from vmusprod.music import tokens as tk
 from vmusprod.music.pedal import pedal_events
 from vmusprod.music.score import MidiTrack, midi_bytes
@@ -43,7 +44,8 @@ class Settings:
     """What the user may decide.
 
     chords: one id a beat from bar 0, melody: grid notes from bar 0, both in the piece's own key;
-    they stand in for their stage.
+    they stand in for their stage. density, loudness: levels 1..8 for every bar, None: the video's.
+    without: sources of the video that are not looked at. align: bar lines shall meet scene cuts.
     """
 
     seed: int = 0
@@ -53,6 +55,10 @@ class Settings:
     top_p: float = 0.995
     chords: NDArray[np.uint8] | None = None
     melody: tk.Notes | None = None
+    density: int | None = None
+    loudness: int | None = None
+    without: tuple[str, ...] = ()
+    align: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,10 @@ class Plan:
         start, end = (t * self.mspq / 1e6 / TICKS_PER_BEAT for t in ticks)
         return start, end
 
+    def bar_ends(self, first: int, bars: int) -> NDArray[np.float64]:
+        """When each of some bars ends, seconds on the video's clock: (bars,)."""
+        return np.array([self.span(first + i, 1)[1] for i in range(bars)])
+
 
 def motion_tempo(features: VideoFeatures) -> float:
     """Mean motion mapped linearly to 90..130 bpm (paper section 4.1)."""
@@ -93,22 +103,33 @@ def motion_tempo(features: VideoFeatures) -> float:
 def plan(features: VideoFeatures, settings: Settings) -> Plan:
     """Lay out bars that end with the picture.
 
-    The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats,
-    else whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is
+    The motion's tempo gives way by up to 4% so that bar lines meet scene cuts where there are any
+    (alignment.py); else so that the video holds whole bars, else whole beats, else whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is
     kept, and the last note rings on for the rest of a 16th.
     """
-    wanted = settings.tempo or motion_tempo(features)
+    wanted = settings.tempo or _wanted_tempo(features, settings)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
     if settings.tempo is not None:
         whole, tempo = max(int(steps), 1), wanted
     else:
-        whole = _whole_steps(steps)
+        whole = _aligned(steps, features, settings) or _whole_steps(steps)
         tempo = whole * 60 / tk.STEPS_PER_BEAT / features.duration
     tempo = min(max(tempo, 20.0), 300.0)
     mspq = round(60e6 / tempo)
     total = round(features.duration * 1e6 / mspq * TICKS_PER_BEAT)
     bars = -(-whole // tk.STEPS_PER_BAR)
     return Plan(tempo, mspq, bars, bars * tk.STEPS_PER_BAR - whole, max(total, 1))
+
+
+def _wanted_tempo(features: VideoFeatures, settings: Settings) -> float:
+    """The motion's tempo; the middle of the range where motion is not looked at (Table 2)."""
+    return sum(TEMPO_RANGE) / 2 if "motion" in settings.without else motion_tempo(features)
+
+
+def _aligned(steps: float, features: VideoFeatures, settings: Settings) -> int | None:
+    if not settings.align or "motion" in settings.without:
+        return None
+    return aligned_steps(steps, features.duration, features.cuts, TEMPO_TOLERANCE)
 
 
 def _whole_steps(steps: float) -> int:
@@ -218,12 +239,16 @@ class Composer:
         self, features: VideoFeatures, settings: Settings, progress: Progress | None
     ) -> Piece:
         grid = plan(features, settings)
-        key = settings.key or _choose_key(features, settings.seed)
+        control = Control(features, settings)
+        key = settings.key or control.key
         shift = _from_common_key(key)
         chords, melody, accompaniment = [], [], []
         for number, (first, bars) in enumerate(cues(grid.bars)):
-            video = video_rows(features, *grid.span(first, bars))
-            cue = _Cue(self.models, settings, grid, key[1], first, bars, number, video, progress)
+            video = video_rows(features, *grid.span(first, bars), settings.without)
+            levels = control.levels(grid.span(first, bars)[0], grid.bar_ends(first, bars))
+            cue = _Cue(
+                self.models, settings, grid, key[1], first, bars, number, video, levels, progress
+            )
             beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
             own_chords = own_melody = None
             if settings.chords is not None:
@@ -236,6 +261,9 @@ class Composer:
             melody.append(_moved(written[1], first, shift, grid.bars))
             accompaniment.append(_moved(written[2], first, shift, grid.bars))
         joined = [tk.normalise(np.concatenate(part)) for part in (melody, accompaniment)]
+        if settings.melody is None:
+            joined[0] = control.dynamics(joined[0])
+        joined[1] = control.dynamics(joined[1])
         return Piece(grid, key, np.concatenate(chords), *joined)
 
 
@@ -252,6 +280,7 @@ class _Cue:
         bars: int,
         number: int,
         video: dict[str, NDArray[np.float32]],
+        levels: tuple[NDArray[np.int64], NDArray[np.int64]],
         progress: Progress | None,
     ) -> None:
         from vmusprod.models.embeddings import STYLES, tempo_level
@@ -262,7 +291,10 @@ class _Cue:
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
-        self.sheet = Sheet(bars, tempo_level(grid.tempo), mode + 1, STYLES.index(STYLE), free, free)
+        tempo = tempo_level(grid.tempo)
+        self.sheet = Sheet(bars, tempo, mode + 1, STYLES.index(STYLE), *levels)
+        # Chords hear the video itself; how often they change is no matter of density.
+        self.chord_sheet = Sheet(bars, tempo, mode + 1, STYLES.index(STYLE), free, free)
 
         def report(stage: str, share: float) -> None:
             if progress is not None:
@@ -301,17 +333,12 @@ class _Cue:
             encoded = Source(model, source, chords, self.sheet)
         else:
             seen = video_states(model, self.video)
-        writer = Writer(model, self.sheet, Grammar(stage, self.frame, melody), encoded, seen)
+        sheet = self.chord_sheet if stage == "chord" else self.sheet
+        writer = Writer(model, sheet, Grammar(stage, self.frame, melody), encoded, seen)
         rng = np.random.default_rng([self.settings.seed, self.number, STAGES.index(stage)])
         return writer.write(
             dice(stage, self.settings), rng, lambda share: self.report(stage, share)
         )
-
-
-def _choose_key(features: VideoFeatures, seed: int) -> tuple[int, int]:
-    """A tonic and a mode by the dice, others for another video; two pieces in five are in minor."""
-    rng = np.random.default_rng([seed, zlib.crc32(features.motion.tobytes())])
-    return int(rng.integers(12)), int(rng.random() < 0.4)
 
 
 def _from_common_key(key: tuple[int, int]) -> int:
@@ -329,10 +356,12 @@ def dice(stage: str, settings: Settings) -> dict[str, Dice]:
     return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
 
 
-def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, NDArray[np.float32]]:
+def video_rows(
+    features: VideoFeatures, start: float, end: float, without: tuple[str, ...] = ()
+) -> dict[str, NDArray[np.float32]]:
     """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
 
-    Motion is the mean of the second's steps, beside it whether a cut falls into the second.
+    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it whether a cut falls into the second.
     """
     steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
     motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
@@ -351,6 +380,7 @@ def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, N
     return {
         name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
         for name, rows in here.items()
+        if name not in without
     }
 
 
