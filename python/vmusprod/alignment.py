@@ -16,8 +16,6 @@ __all__ = ["aligned_steps", "downbeat_distance"]
 _BAR, _BEAT = 16, 4
 _CANDIDATES = 2000
 _CUTS = 500
-_HEARD = 0.4  # seconds beyond which a bar line and a cut have little to do with each other
-_FAR = 0.6  # what a distance beyond that still counts
 # In seconds of mean distance: what beginning within a bar, within a beat, another tempo may cost.
 _PICKUP, _OFFBEAT, _BENT = 0.01, 0.015, 0.02
 
@@ -36,8 +34,7 @@ def aligned_steps(
     wholes = np.arange(max(low, 1), high + 1)
     wholes = wholes[:: -(-len(wholes) // _CANDIDATES)]
     kept = cuts[:: -(-len(cuts) // _CUTS)].astype(np.float64)
-    distance = _distances(wholes, duration, kept)
-    cost = np.where(distance < _HEARD, distance, _HEARD + _FAR * (distance - _HEARD)).mean(axis=1)
+    cost = _distances(wholes, duration, kept).mean(axis=1)
     cost += _PICKUP * (wholes % _BAR != 0) + _OFFBEAT * (wholes % _BEAT != 0)
     cost += _BENT * np.abs(wholes / steps - 1) / tolerance
     return int(wholes[np.argmin(cost)])
