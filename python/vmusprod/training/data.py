@@ -13,9 +13,10 @@ from torch import Tensor
 
 from vmusprod.dataset.pack import PackedSong
 from vmusprod.models.attention import CHUNK, bar_slots
-from vmusprod.models.embeddings import STYLES, Context, tempo_level
+from vmusprod.models.embeddings import Context
 from vmusprod.models.layers import MIN_PADDING, Packed
 from vmusprod.models.stage import DecoderInput, SourceInput
+from vmusprod.models.task import STYLES, tempo_level
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
 

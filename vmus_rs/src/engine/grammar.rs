@@ -21,7 +21,7 @@ const CADENCE: [&[(usize, usize)]; 2] = [
 ];
 const BASS_CEILING: usize = 52;
 const MIN_CLOSING_NOTES: usize = 3;
-const MAX_CLOSING_NOTES: usize = 6;
+const MAX_CLOSING_NOTES: usize = 4;
 const LOWEST: usize = 21;
 const HIGHEST: usize = 108;
 

@@ -240,7 +240,11 @@ impl<W: Column> Tiles for Floats<'_, W> {
         let x: [&[f32]; C] = std::array::from_fn(|c| &self.x[(first + c) * cols..][..cols]);
         let mut sums = [[s.splat(0.0); C]; R];
         for k in 0..cols {
-            let weights: [S::Floats; R] = std::array::from_fn(|r| w[r][k].lanes(s));
+            // No closures in here: they would not be compiled for the level.
+            let mut weights = [s.splat(0.0); R];
+            for r in 0..R {
+                weights[r] = w[r][k].lanes(s);
+            }
             for c in 0..C {
                 let x = s.splat(x[c][k]);
                 for r in 0..R {
@@ -331,7 +335,10 @@ impl Tiles for Bytes<'_> {
         let x: [&[[i16; 2]]; C] = std::array::from_fn(|c| &self.x[(first + c) * pairs..][..pairs]);
         let mut sums = [[s.zeros(); C]; R];
         for k in 0..pairs {
-            let weights: [S::Pairs; R] = std::array::from_fn(|r| s.load_pairs(&w[r][k]));
+            let mut weights = [s.splat_pair([0; 2]); R];
+            for r in 0..R {
+                weights[r] = s.load_pairs(&w[r][k]);
+            }
             for c in 0..C {
                 let x = s.splat_pair(x[c][k]);
                 for r in 0..R {

@@ -256,7 +256,11 @@ mod x86 {
 
         #[inline(always)]
         fn load_half(self, from: &[u16; LANES]) -> [__m256; 2] {
-            cast(from.map(widen_half))
+            let mut wide = [0.0f32; LANES];
+            for l in 0..LANES {
+                wide[l] = widen_half(from[l]);
+            }
+            cast(wide)
         }
 
         #[inline(always)]
@@ -266,8 +270,8 @@ mod x86 {
 
         #[inline(always)]
         fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-            let half = |i: usize| self.fma._mm256_fmadd_ps(a[i], b[i], c[i]);
-            [half(0), half(1)]
+            let low = self.fma._mm256_fmadd_ps(a[0], b[0], c[0]);
+            [low, self.fma._mm256_fmadd_ps(a[1], b[1], c[1])]
         }
 
         #[inline(always)]
@@ -283,15 +287,15 @@ mod x86 {
         #[inline(always)]
         fn load_pairs(self, from: &[i8; 2 * LANES]) -> [__m256i; 2] {
             let [low, high]: [[i8; LANES]; 2] = cast(*from);
-            [low, high].map(|half| self.avx2._mm256_cvtepi8_epi16(cast(half)))
+            let low = self.avx2._mm256_cvtepi8_epi16(cast(low));
+            [low, self.avx2._mm256_cvtepi8_epi16(cast(high))]
         }
 
         #[inline(always)]
         fn dot(self, sum: [__m256i; 2], a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            let half = |i: usize| {
-                self.avx2._mm256_add_epi32(sum[i], self.avx2._mm256_madd_epi16(a[i], b[i]))
-            };
-            [half(0), half(1)]
+            let (low, high) =
+                (self.avx2._mm256_madd_epi16(a[0], b[0]), self.avx2._mm256_madd_epi16(a[1], b[1]));
+            [self.avx2._mm256_add_epi32(sum[0], low), self.avx2._mm256_add_epi32(sum[1], high)]
         }
 
         #[inline(always)]
