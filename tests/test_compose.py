@@ -28,7 +28,6 @@ from vmusprod.compose import (
     video_rows,
 )
 from vmusprod.errors import InputError
-from vmusprod.models.sampling import Sheet, Writer
 from vmusprod.music import tokens as tk
 from vmusprod.music.midi_events import read_events
 from vmusprod.music.score import read_midi

@@ -101,7 +101,8 @@ def evaluate_stage(
     """
     from vmusprod.dataset.pack import Pack, PackedSong, song_mark
     from vmusprod.devices import checked_device
-    from vmusprod.models.weights import default_weights, load_stage
+    from vmusprod.models.weight_file import default_weights
+    from vmusprod.models.weights import load_stage
     from vmusprod.training.data import StageData
     from vmusprod.training.ngram import ngram_loss
     from vmusprod.training.trainer import evaluate

@@ -5,6 +5,7 @@
 
 pub mod bars;
 pub mod chords;
+pub mod engine;
 pub mod error;
 pub mod melody;
 mod net;

@@ -76,6 +76,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a run found in DIR.")
     ] = True,
+    evaluate_minutes: Annotated[
+        float, typer.Option(help="Measure on the held-out songs so often.")
+    ] = 10.0,
     attention: Annotated[
         Backend,
         typer.Option(metavar="torch|fast-transformers", help="What computes linear attention."),
@@ -120,6 +123,7 @@ def train(
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
             device=str(checked_device(device)), init=init, attention=attention.value,
             without=parse_sources(without), video_share=_share(video_share),
+            evaluate_minutes=evaluate_minutes,
         )  # fmt: skip
         show = Console(quiet)
         trainer = Trainer(options, Pack.joined(pack), out)

@@ -16,9 +16,10 @@ from vmusprod.dataset.pack_video import PairedVideo
 from vmusprod.models.attention import CHUNK, bar_slots
 from vmusprod.models.config import SOURCES
 from vmusprod.models.controller import VideoInput
-from vmusprod.models.embeddings import STYLES, Context, tempo_level
+from vmusprod.models.embeddings import Context
 from vmusprod.models.layers import MIN_PADDING, Packed
 from vmusprod.models.stage import DecoderInput, SourceInput
+from vmusprod.models.task import STYLES, tempo_level
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
 from vmusprod.training.video import video_input

@@ -1,6 +1,7 @@
 //! The `PyO3` layer: numpy arrays in, numpy arrays out, the GIL released in between.
 
 mod convert;
+mod engine;
 mod functions;
 mod harmony;
 mod melody;
@@ -12,14 +13,19 @@ use crate::Error;
 impl From<Error> for PyErr {
     /// The one map from the crate's errors to Python's exceptions; exhaustive on purpose.
     fn from(error: Error) -> Self {
-        use pyo3::exceptions::{PyTypeError, PyValueError};
+        use pyo3::exceptions::{
+            PyFloatingPointError, PyInterruptedError, PyTypeError, PyValueError,
+        };
         let text = error.to_string();
         match error {
             Error::Type { .. } => PyTypeError::new_err(text),
             Error::LengthMismatch { .. }
             | Error::Shape { .. }
             | Error::ShapeMismatch { .. }
-            | Error::Value { .. } => PyValueError::new_err(text),
+            | Error::Value { .. }
+            | Error::Weights(_) => PyValueError::new_err(text),
+            Error::NotFinite => PyFloatingPointError::new_err(text),
+            Error::Stopped => PyInterruptedError::new_err(text),
         }
     }
 }
@@ -27,6 +33,8 @@ impl From<Error> for PyErr {
 /// The Rust core of vmusprod; `_vmus_rs.pyi` has its types.
 #[pymodule]
 mod _vmus_rs {
+    #[pymodule_export]
+    use super::engine::StageEngine;
     #[pymodule_export]
     use super::functions::{
         bar_ranges, color_histogram, encode_tokens, quantize, recognize_chords, rgb_difference,
