@@ -176,7 +176,10 @@ class Generator:
         chords, melody = self._own_chords, self._own_melody
         composer = self._composer
         features = load_features(
-            job.source, self.options.cache, lambda done: progress("looking at the video", done)
+            job.source,
+            self.options.cache,
+            lambda done: progress("looking at the video", done),
+            self.options.clip,
         )
         work.features = features
         work.warnings += features.warnings
@@ -226,7 +229,11 @@ class Generator:
         tempo = options.tempo
         if tempo is None and own_melody is not None:
             tempo = own_melody.tempo
-        settings = Settings(options.seed, options.key, tempo, options.temperature, options.top_p)
+        settings = Settings(
+            options.seed, options.key, tempo, options.temperature, options.top_p,
+            density=options.density, loudness=options.loudness, without=options.without,
+            align=options.align,
+        )  # fmt: skip
         grid = plan(features, settings)
         chords = melody = None
         if own_chords is not None:
@@ -338,6 +345,10 @@ def _about(options: Options, piece: Piece) -> str:
         "temperature": options.temperature,
         "top_p": options.top_p,
         "pickup": piece.plan.pickup,
+        "density": options.density,
+        "loudness": options.loudness,
+        "without": list(options.without),
+        "align": options.align,
         "chords": None if options.chords is None else options.chords.name,
         "melody": None if options.melody is None else options.melody.name,
         "weights": None if options.weights is None else options.weights.name,

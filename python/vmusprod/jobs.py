@@ -13,6 +13,7 @@ from vmusprod.errors import VmusError
 from vmusprod.models.config import SOURCES
 from vmusprod.music.key import Key
 from vmusprod.music.user_input import TEMPO_LIMITS
+from vmusprod.steering import LEVELS
 
 __all__ = [
     "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job", "parse_sources",
@@ -21,6 +22,7 @@ __all__ = [
 
 FORMATS = ("mid", "wav", "mp4")
 DEMO_NAME = "vmus-demo.mp4"
+MAX_CANDIDATES = 64
 
 # .midi is .mid; the other containers hold what .mp4 cannot (VP8, for one).
 _FILE_SUFFIXES = (".mid", ".midi", ".wav", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -71,6 +73,16 @@ class Options:
         Leave videos alone whose files are all there.
     cache : bool
         Keep features under the user's cache folder.
+    density, loudness : int or None
+        1 (sparse, soft) to 8 (dense, loud), of every bar; None: the video's.
+    without : tuple of str
+        Sources of the video that are not looked at, of `SOURCES`.
+    align : bool
+        Move the tempo a little so that bar lines meet scene cuts.
+    clip : Path or None
+        CLIP's weights; None: those in the cache, if any.
+    candidates : int
+        1..64 pieces are made of each video, and the one that suits it best is kept.
     """
 
     seed: int = 0
@@ -86,6 +98,12 @@ class Options:
     keep_audio: bool = False
     skip_existing: bool = False
     cache: bool = True
+    density: int | None = None
+    loudness: int | None = None
+    without: tuple[str, ...] = ()
+    align: bool = True
+    clip: Path | None = None
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         low, high = TEMPO_LIMITS
@@ -97,6 +115,11 @@ class Options:
             raise OptionError(f"temperature {self.temperature:g} is not above 0, at most 5")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top-p {self.top_p:g} is not above 0, at most 1")
+        for name, level in (("density", self.density), ("loudness", self.loudness)):
+            if level is not None and not 1 <= level <= LEVELS:
+                raise OptionError(f"{name} {level} is not within 1..{LEVELS}")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise OptionError(f"{self.candidates} candidates are not within 1..{MAX_CANDIDATES}")
 
 
 @dataclass(frozen=True)

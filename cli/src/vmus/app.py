@@ -10,6 +10,7 @@ from vmus import console
 from vmus.dataset import dataset_app
 from vmus.generate import generate
 from vmus.media import features, render
+from vmus.models import models_app
 from vmus.score import evaluate
 from vmus.train import train
 
@@ -62,6 +63,7 @@ app.command()(render)
 app.command()(evaluate)
 app.command()(train)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(models_app, name="models")
 
 
 def main() -> None:

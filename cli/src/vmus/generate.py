@@ -59,6 +59,28 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE.mid", help="Your melody; its tempo becomes the piece's."),
     ] = None,
+    density: Annotated[
+        int | None, typer.Option(help="1 sparse to 8 dense [from the video, bar by bar].")
+    ] = None,
+    loudness: Annotated[
+        int | None, typer.Option(help="1 soft to 8 loud [from the video, bar by bar].")
+    ] = None,
+    align: Annotated[
+        bool, typer.Option("--align/--no-align", help="Move bar lines towards scene cuts.")
+    ] = True,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCES", help="Do not look at these: semantic,color,affect,motion."
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CLIP's weights [those of `vmus models fetch clip`]."),
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(help="Make so many pieces, keep the one that suits the video best.")
+    ] = 1,
     stems: Annotated[
         Path | None,
         typer.Option(
@@ -93,6 +115,7 @@ def generate(
     vmus generate film.mp4 -o film-with-music.mp4 --keep-audio
     vmus generate clips/ more.mov -o music/ --format wav --skip-existing
     vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
+    vmus generate film.mp4 -o film.mid --candidates 8 --density 3
     vmus generate --demo -o demo.mp4
 
     The same video, seed and options give the same file. Music and picture end together. Bar 1 of
@@ -102,12 +125,13 @@ def generate(
     with console.report_errors():
         from vmusprod.convert import draw_demo_clip
         from vmusprod.generate import Generator
-        from vmusprod.jobs import OptionError, Options, demo_job, plan_jobs
+        from vmusprod.jobs import OptionError, Options, demo_job, parse_sources, plan_jobs
 
         show = Console(quiet)
         options = Options(
             seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
-            soundfont, keep_audio, skip_existing, not no_cache,
+            soundfont, keep_audio, skip_existing, not no_cache, density, loudness,
+            parse_sources(without), align, clip, candidates,
         )  # fmt: skip
         if not demo:
             jobs = plan_jobs(videos or [], out, format, stems)
