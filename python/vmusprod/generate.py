@@ -212,7 +212,7 @@ class Generator:
             from vmusprod.devices import checked_device
 
             checked_device(self.options.device)
-        return Composer(self.options.weights, self.options.device)
+        return Composer(self.options.weights, self.options.device, self.options.engine)
 
     def _settings(
         self,

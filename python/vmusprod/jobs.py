@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmusprod.errors import VmusError
+from vmusprod.models.task import ENGINES
 from vmusprod.music.key import Key
 from vmusprod.music.user_input import TEMPO_LIMITS
 
@@ -45,7 +46,9 @@ class Options:
     temperature, top_p : float
         Sampling: above 0 to 5, and above 0 to 1.
     device : str
-        Where torch computes: `cpu`, `cuda`, ...
+        Where the models compute: `cpu`, `cuda`, ...
+    engine : str
+        `rust`, `torch`, or `auto`: Rust on the CPU, torch elsewhere.
     weights : Path or None
         Folder of the three stages; None: the weights in the package.
     chords, melody : Path or None
@@ -73,6 +76,7 @@ class Options:
     keep_audio: bool = False
     skip_existing: bool = False
     cache: bool = True
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         low, high = TEMPO_LIMITS
@@ -82,6 +86,10 @@ class Options:
             raise OptionError(f"tempo {self.tempo:g} is not within {low:g}..{high:g}")
         if not (math.isfinite(self.temperature) and 0 < self.temperature <= 5):
             raise OptionError(f"temperature {self.temperature:g} is not above 0, at most 5")
+        if self.engine not in ENGINES:
+            raise OptionError(f"engine {self.engine!r} is not one of {', '.join(ENGINES)}")
+        if self.engine == "rust" and self.device != "cpu":
+            raise OptionError(f"the engine rust computes on the CPU, not on {self.device}")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top-p {self.top_p:g} is not above 0, at most 1")
 
