@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from safetensors.torch import save
 from vmusprod._vmus_rs import StageEngine
 from vmusprod.dataset.pack import PackedSong
 from vmusprod.models.config import config
+from vmusprod.models.controller import VideoInput, sequence_slots
 from vmusprod.models.grammar import Frame
 from vmusprod.models.heads import CHAINS, stage_types
 from vmusprod.models.stage import Stage
@@ -58,13 +60,34 @@ def torch_logits(model: Stage, song: PackedSong) -> dict[str, NDArray[np.float32
     memory = where = None
     if batch.source is not None:
         memory, where = model.encode(batch.source), batch.source.packed
-    h = model.heads.norm(model(batch.decoder, memory, where)[batch.rows])
-    target = batch.target
+    return _logits(model, model(batch.decoder, memory, where)[batch.rows], batch.target)
+
+
+def _logits(model: Stage, hidden: torch.Tensor, target: torch.Tensor) -> dict[
+    str, NDArray[np.float32]
+]:
+    h = model.heads.norm(hidden)
     out = {"type": model.heads.kind(h)}
-    for kind in stage_types(stage):
+    for kind in stage_types(model.config.stage):
         rows = target[:, tk.TYPE] == kind
         for i, a in enumerate(CHAINS[kind]):
             name = tk.ATTRIBUTES[a]
             before = [target[rows, b] for b in CHAINS[kind][:i]]
             out[name] = model.heads.attribute(name, h[rows], before)
     return {name: x.numpy() for name, x in out.items() if len(x)}
+
+
+@torch.no_grad()
+def video_logits(
+    model: Stage, song: PackedSong, video: dict[str, NDArray[np.float32]]
+) -> dict[str, NDArray[np.float32]]:
+    """Logits of the chord stage that sees a video."""
+    seconds = len(next(iter(video.values())))
+    rows = {name: torch.from_numpy(values) for name, values in video.items()}
+    assert model.controller is not None
+    seen = model.controller(VideoInput(rows, [seconds], {name: [True] for name in rows}))
+    batch = collate([make_example("chord", song)])
+    packed = batch.decoder.packed
+    slots = sequence_slots(torch.zeros(len(packed.valid), dtype=torch.int64), 1)
+    decoder = replace(batch.decoder, packed=replace(packed, slots=slots))
+    return _logits(model, model(decoder, *seen)[batch.rows], batch.target)

@@ -174,6 +174,7 @@ class Generator:
 
             check_container(job.source, job.output)
         chords, melody = self._own_chords, self._own_melody
+        progress("loading the models", math.nan)
         composer = self._composer
         features = load_features(
             job.source,
@@ -215,7 +216,7 @@ class Generator:
             from vmusprod.devices import checked_device
 
             checked_device(self.options.device)
-        return Composer(self.options.weights, self.options.device)
+        return Composer(self.options.weights, self.options.device, self.options.engine)
 
     def _settings(
         self,
@@ -264,6 +265,7 @@ class Generator:
             pass
 
     def _write(self, job: Job, work: _Work, piece: Piece, progress: Progress) -> None:
+        progress("writing", math.nan)
         text = _about(self.options, piece)
         midi = piece.midi("all", text)
         if job.format == "mid":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vmusprod.errors import VmusError
 from vmusprod.models.config import SOURCES
+from vmusprod.models.task import ENGINES
 from vmusprod.music.key import Key
 from vmusprod.music.user_input import TEMPO_LIMITS
 from vmusprod.steering import LEVELS
@@ -60,7 +61,9 @@ class Options:
     temperature, top_p : float
         Sampling: above 0 to 5, and above 0 to 1.
     device : str
-        Where torch computes: `cpu`, `cuda`, ...
+        Where the models compute: `cpu`, `cuda`, ...
+    engine : str
+        `rust`, `torch`, or `auto`: Rust on the CPU, torch elsewhere.
     weights : Path or None
         Folder of the three stages; None: the weights in the package.
     chords, melody : Path or None
@@ -98,6 +101,7 @@ class Options:
     keep_audio: bool = False
     skip_existing: bool = False
     cache: bool = True
+    engine: str = "auto"
     density: int | None = None
     loudness: int | None = None
     without: tuple[str, ...] = ()
@@ -113,6 +117,10 @@ class Options:
             raise OptionError(f"tempo {self.tempo:g} is not within {low:g}..{high:g}")
         if not (math.isfinite(self.temperature) and 0 < self.temperature <= 5):
             raise OptionError(f"temperature {self.temperature:g} is not above 0, at most 5")
+        if self.engine not in ENGINES:
+            raise OptionError(f"engine {self.engine!r} is not one of {', '.join(ENGINES)}")
+        if self.engine == "rust" and self.device != "cpu":
+            raise OptionError(f"the engine rust computes on the CPU, not on {self.device}")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top-p {self.top_p:g} is not above 0, at most 1")
         for name, level in (("density", self.density), ("loudness", self.loudness)):

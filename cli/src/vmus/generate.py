@@ -97,6 +97,9 @@ def generate(
         Path | None, typer.Option(metavar="DIR", help="Other weights than those in the package.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(metavar="auto|rust|torch", help="auto: Rust on the CPU, else torch.")
+    ] = "auto",
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out videos whose files are there.")
     ] = False,
@@ -105,6 +108,9 @@ def generate(
     ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON line a video, failed ones too.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say where time and memory went.")
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
@@ -126,11 +132,12 @@ def generate(
         from vmusprod.convert import draw_demo_clip
         from vmusprod.generate import Generator
         from vmusprod.jobs import OptionError, Options, demo_job, parse_sources, plan_jobs
+        from vmusprod.profile import Profile
 
         show = Console(quiet)
         options = Options(
             seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
-            soundfont, keep_audio, skip_existing, not no_cache, density, loudness,
+            soundfont, keep_audio, skip_existing, not no_cache, engine, density, loudness,
             parse_sources(without), align, clip, candidates,
         )  # fmt: skip
         if not demo:
@@ -143,13 +150,17 @@ def generate(
             show.line(f"vmus: drew {jobs[0].source}")
         generator = Generator(options, [job.source for job in jobs])
         failed = []
+        watch = Profile()
         for number, job in enumerate(jobs, 1):
             title = job.source.name if len(jobs) == 1 else f"[{number}/{len(jobs)}] {job.source}"
             with show.progress(title) as progress:
-                made = generator.run(job, progress)
+                made = generator.run(job, watch.listen(progress) if profile else progress)
             _print(made, show, json, debug=console.debugging())
             if made.error is not None:
                 failed.append(made.input)
+        if profile:
+            for line in watch.table():
+                console.say(line)
         if failed and len(jobs) > 1:
             console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
         if failed:

@@ -15,11 +15,10 @@ from typing import Protocol
 from vmusprod._vmus_rs import StageEngine
 from vmusprod.errors import VmusError
 from vmusprod.models.config import STAGES, StageConfig
-from vmusprod.models.task import UNUSABLE, Task
+from vmusprod.models.task import ENGINES, UNUSABLE, Task
 from vmusprod.models.weight_file import read_header, reading_weights
 from vmusprod.music import tokens as tk
 
-ENGINES = ("auto", "rust", "torch")
 PRECISION = "f16"
 """What weight files hold: nothing is lost. `int8` is smaller and faster, see docs/performance.md."""
 

@@ -13,6 +13,8 @@ from vmusprod.music import tokens as tk
 
 TEMPO_LOW, TEMPO_STEP, TEMPO_LEVELS = 40.0, 5.0, 41
 STYLES = ("unknown", "pop909", "symmv", "muvi")
+ENGINES = ("auto", "rust", "torch")
+"""What can write: see models/engine.py."""
 MIN_TEMPERATURE = 1e-6
 UNUSABLE = "the model's predictions are not finite: its weights are unusable"
 
