@@ -1,6 +1,6 @@
 """The figures of docs/video_control.md: what pieces for given videos are like, over ten seeds.
 
-    python docs/video_control_figures.py VIDEO... [--seeds 10] [--weights DIR] [--without SOURCES]
+python docs/video_control_figures.py VIDEO... [--seeds 10] [--weights DIR] [--without SOURCES]
 """
 
 from __future__ import annotations
@@ -44,8 +44,10 @@ def main() -> None:
     options = parser.parse_args()
     without = parse_sources(options.without)
     composer = Composer(options.weights)
-    print("| video | motion | valence | arousal | tempo | minor | notes/s | velocity | cut - downbeat |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    columns = ("video", "motion", "valence", "arousal", "tempo", "minor", "notes/s", "velocity",
+               "cut to downbeat")  # fmt: skip
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for path in options.videos:
         features = load_features(path)
         wanted = [(features, Settings(seed, without=without)) for seed in range(options.seeds)]

@@ -1,9 +1,9 @@
 """Bar lines that meet scene cuts: among the tempi near the wanted one, which fits the cuts best.
 
-The last bar ends with the picture, so that the number of 16ths in the video decides the tempo, where
-every bar line lies (counted back from the end), and with it the first downbeat. A last bar cut short
-would add a second freedom; over MuVi-Sync it brings cuts and bar lines no nearer (0.480 s instead of
-0.486 s), and a piece should end on a bar line.
+The last bar ends with the picture, so that the number of 16ths in the video decides the tempo,
+where every bar line lies (counted back from the end), and with it the first downbeat. A last bar
+cut short would add a second freedom; over MuVi-Sync it brings cuts and bar lines hardly nearer
+(0.480 s instead of 0.486 s), and a piece should end on a bar line.
 """
 
 from __future__ import annotations

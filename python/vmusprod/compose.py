@@ -355,7 +355,8 @@ def video_rows(
 ) -> dict[str, NDArray[np.float32]]:
     """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
 
-    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it whether a cut falls into the second.
+    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it
+    whether a cut falls into the second.
     """
     steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
     motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)

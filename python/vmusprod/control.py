@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.models.config import SOURCES
 from vmusprod.music import tokens as tk
 from vmusprod.steering import Steering, steer
 from vmusprod.video.features import VideoFeatures
@@ -32,10 +33,15 @@ class _Wishes(Protocol):
 
 
 class Control:
-    """What the heads of steering.py say of a video, with the user's own wishes before them."""
+    """What the heads of steering.py say of a video, with the user's own wishes before them.
+
+    Where nothing is looked at, nothing is asked for either: levels are free (0), keys as common as
+    among POP909's songs.
+    """
 
     def __init__(self, features: VideoFeatures, settings: _Wishes) -> None:
         self._settings = settings
+        self._blind = set(SOURCES) <= set(settings.without)
         self._steering: Steering = steer(features, settings.without)
         # Other dice for another video, so that a batch with one seed has different keys.
         rng = np.random.default_rng([settings.seed, zlib.crc32(features.motion.tobytes())])
@@ -46,6 +52,8 @@ class Control:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Density and loudness levels, 1..8, of bars from `start` that end at `ends` (s)."""
         levels = self._steering.levels(start, ends)
+        if self._blind:
+            levels[:] = 0
         for column, own in enumerate((self._settings.density, self._settings.loudness)):
             if own is not None:
                 levels[:, column] = own
@@ -54,6 +62,8 @@ class Control:
     def dynamics(self, notes: tk.Notes) -> tk.Notes:
         """Notes as loud as the whole piece is to be: the models learnt from songs evened out."""
         own = self._settings.loudness
+        if self._blind and own is None:
+            return notes
         place = float(self._steering.places[:, 1].mean()) if own is None else (own - 0.5) / 8
         moved = notes.copy()
         moved[:, 3] = np.clip(moved[:, 3] + round((place - 0.5) * _DYNAMICS), 1, 127)

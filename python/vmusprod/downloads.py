@@ -1,4 +1,4 @@
-"""Weights that are too large for the package: fetched when asked for, checked, kept in the cache."""
+"""Weights too large for the package: fetched when asked for, checked, kept in the cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from vmusprod.errors import OutputError, VmusError
 from vmusprod.files import atomic_output, cache_dir
 
-__all__ = ["CLIP", "MODELS", "DownloadError", "Download", "fetch", "fetched"]
+__all__ = ["CLIP", "MODELS", "Download", "DownloadError", "fetch", "fetched"]
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0

@@ -96,8 +96,8 @@ def evaluate_stage(
     `weights`: a stage's file, or the folder it lies in; None: the weights in the package. The
     n-gram (interpolated Kneser-Ney, order 5) is trained on the pack's other songs, if there are
     any, else on four fifths of the pack at a time, and reads the very same tokens. `without`: what
-    the chord stage is not shown of the songs' videos. Raises InputError: no pack, no unseen song in it, unusable weights; VmusError for a device that is
-    not there.
+    the chord stage is not shown of the songs' videos. Raises InputError: no pack, no unseen song in
+    it, unusable weights; VmusError for a device that is not there.
     """
     from vmusprod.dataset.pack import Pack, PackedSong, song_mark
     from vmusprod.devices import checked_device

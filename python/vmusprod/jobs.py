@@ -18,7 +18,7 @@ from vmusprod.steering import LEVELS
 
 __all__ = [
     "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job", "parse_sources",
-    "plan_jobs",
+    "plan_jobs", "unconditional_jobs",
 ]  # fmt: skip
 
 FORMATS = ("mid", "wav", "mp4")
@@ -135,12 +135,14 @@ class Job:
     """One video (or feature file) and the file to make.
 
     `stems`: the folder for its parts. `make_folders`: whether the output's folder is to be made.
+    `blank`: there is no video; the number of the piece, from 1 (`unconditional_jobs`).
     """
 
     source: Path
     output: Path
     stems: Path | None = None
     make_folders: bool = False
+    blank: int = 0
 
     @property
     def format(self) -> str:
@@ -209,6 +211,27 @@ def demo_job(out: Path, format: str | None = None, stems: Path | None = None) ->
     # As .mp4 the piece needs another name than the clip.
     output = out / f"vmus-demo-music.{format or 'mid'}"
     return replace(jobs[0], source=out / DEMO_NAME, output=output)
+
+
+def unconditional_jobs(
+    count: int, out: Path, format: str | None = None, stems: Path | None = None
+) -> list[Job]:
+    """Return jobs for pieces without a video (paper section 6.5), files of the folder `out`.
+
+    Raises OptionError: fewer than 1 or over 100,000 pieces, a format that needs a picture.
+    """
+    if not 1 <= count <= 100_000:
+        raise OptionError(f"{count} pieces are not within 1..100000")
+    if format not in (None, "mid", "wav"):
+        raise OptionError(f"without a video there can be no {format}: mid or wav")
+    if out.suffix.lower() in _FILE_SUFFIXES:
+        raise OptionError(f"{out}: pieces without a video go to a folder, not a file")
+    jobs = []
+    for number in range(1, count + 1):
+        name = f"piece-{number:0{len(str(count))}d}"
+        parts = None if stems is None else stems / name
+        jobs.append(Job(Path(name), out / f"{name}.{format or 'mid'}", parts, True, number))
+    return jobs
 
 
 def _is_file(out: Path, many: bool) -> bool:

@@ -6,10 +6,11 @@ accompaniment were trained on are such places too (dataset/pack.py).
 
 A level has two parts. How a second differs from the rest of its video is learned from what is seen:
 motion, cuts and affect, where in the video it lies, and CLIP's features where they are at hand. How
-dense and loud the whole is, CLIP's features tell (r = 0.58 and 0.36 over unseen songs). Pixels alone
-do not: over music videos, motion and note density even go against each other (r = -0.16). There the
-listener's habit stands in, said so here: much motion, many cuts, high arousal are dense and loud.
-The mode is CLIP's guess, shifted by the picture's valence; pixels alone: by valence only.
+dense and loud the whole is, CLIP's features tell (r = 0.58 and 0.36 over unseen songs). Pixels
+alone do not: over music videos, motion and note density even go against each other (r = -0.16).
+There the listener's habit stands in, said so here: much motion, many cuts and high arousal are
+dense and loud. The mode is CLIP's guess, shifted by the picture's valence; pixels alone: by valence
+only.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ def generate(
     demo: Annotated[
         bool, typer.Option("--demo", help="Draw a short clip beside OUT and use it.")
     ] = False,
+    unconditional: Annotated[
+        int, typer.Option(metavar="N", help="No video: N pieces such as it learnt from, into OUT.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Another seed, another piece.")] = 0,
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="'C major', 'a minor', 'F#m', 'Eb'.")
@@ -70,9 +73,7 @@ def generate(
     ] = True,
     without: Annotated[
         str | None,
-        typer.Option(
-            metavar="SOURCES", help="Do not look at these: semantic,color,affect,motion."
-        ),
+        typer.Option(metavar="SOURCES", help="Do not look at these: semantic,color,affect,motion."),
     ] = None,
     clip: Annotated[
         Path | None,
@@ -123,6 +124,7 @@ def generate(
     vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
     vmus generate film.mp4 -o film.mid --candidates 8 --density 3
     vmus generate --demo -o demo.mp4
+    vmus generate --unconditional 20 -o pieces/
 
     The same video, seed and options give the same file. Music and picture end together. Bar 1 of
     your own chords or melody is the first whole bar; chords without times are repeated to the end.
@@ -131,7 +133,14 @@ def generate(
     with console.report_errors():
         from vmusprod.convert import draw_demo_clip
         from vmusprod.generate import Generator
-        from vmusprod.jobs import OptionError, Options, demo_job, parse_sources, plan_jobs
+        from vmusprod.jobs import (
+            OptionError,
+            Options,
+            demo_job,
+            parse_sources,
+            plan_jobs,
+            unconditional_jobs,
+        )
         from vmusprod.profile import Profile
 
         show = Console(quiet)
@@ -140,7 +149,11 @@ def generate(
             soundfont, keep_audio, skip_existing, not no_cache, engine, density, loudness,
             parse_sources(without), align, clip, candidates,
         )  # fmt: skip
-        if not demo:
+        if unconditional:
+            if videos or demo:
+                raise OptionError("give videos or --unconditional, not both")
+            jobs = unconditional_jobs(unconditional, out, format, stems)
+        elif not demo:
             jobs = plan_jobs(videos or [], out, format, stems)
         elif videos:
             raise OptionError("give videos or --demo, not both")

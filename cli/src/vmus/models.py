@@ -41,7 +41,7 @@ def fetch(
                 raise OptionError(f"unknown network {name!r}: one of {', '.join(MODELS)}")
         for name in names:
             with Console(quiet).progress(name) as progress:
-                path = fetch(MODELS[name], lambda done: progress("fetching", done))  # noqa: B023
+                path = fetch(MODELS[name], lambda done: progress("fetching", done))
             console.result(str(path))
 
 

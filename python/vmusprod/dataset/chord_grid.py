@@ -9,6 +9,7 @@ about how long they last.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -50,7 +51,7 @@ class ChordGrid:
 
 def chord_changes(spans: Sequence[ChordSpan]) -> NDArray[np.float64]:
     """Seconds at which the chord becomes another one, (K,)."""
-    times = [b.start for a, b in zip(spans, spans[1:], strict=False) if a.chord != b.chord]
+    times = [b.start for a, b in itertools.pairwise(spans) if a.chord != b.chord]
     return np.array(times, np.float64)
 
 

@@ -150,9 +150,7 @@ class _Graph:
     def conv(self, x: str, conv: str, norm: str, stride: int, groups: int, clip: bool) -> str:
         """Convolution, its batch norm folded in, and ReLU6 if `clip`."""
         weight = self.state[f"{conv}.weight"]
-        gain = self.state[f"{norm}.weight"] / np.sqrt(
-            self.state[f"{norm}.running_var"] + _EPSILON
-        )
+        gain = self.state[f"{norm}.weight"] / np.sqrt(self.state[f"{norm}.running_var"] + _EPSILON)
         bias = self.state[f"{norm}.bias"] - self.state[f"{norm}.running_mean"] * gain
         kernel = weight.shape[-1]
         x = self.add(

@@ -1,6 +1,6 @@
 """Fits the heads of steering.py on MuVi-Sync, and says how good they are on its val split.
 
-    python -m vmusprod.dataset.fit_heads MuVi-Sync -o heads.npz
+python -m vmusprod.dataset.fit_heads MuVi-Sync -o heads.npz
 """
 
 from __future__ import annotations

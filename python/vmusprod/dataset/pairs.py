@@ -56,7 +56,8 @@ def read_palette(root: Path) -> Palette:
         with table.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 with av.open(str(root / "thumbs" / row["file"])) as picture:
-                    pixels = next(picture.decode(video=0)).to_ndarray(format="rgb24")
+                    decoded = next(picture.decode(video=0)).to_ndarray(format="rgb24")
+                pixels = np.asarray(decoded, np.uint8)
                 step = max(1, round((pixels.shape[0] * pixels.shape[1] / 3600) ** 0.5))
                 picked = np.ascontiguousarray(pixels[step // 2 :: step, step // 2 :: step])
                 colors.append(_vmus_rs.color_histogram(picked).reshape(-1))
@@ -105,7 +106,7 @@ def _entry(
     first = grid.start - grid.bar if grid.start > 0 else grid.start
     bars = int(np.ceil((song.video.duration - first) / grid.bar))
     chords = beat_chords(song.music.spans, grid, first, bars * tk.BEATS_PER_BAR)
-    sounding = (chords.reshape(bars, -1) < tk.NO_CHORD).any(axis=1).nonzero()[0]
+    sounding = np.flatnonzero(np.any(chords.reshape(bars, -1) < tk.NO_CHORD, axis=1))
     if not len(sounding) or sounding[-1] + 1 - sounding[0] < _MIN_BARS:
         return None
     begin, end = int(sounding[0]), int(sounding[-1]) + 1
