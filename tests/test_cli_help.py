@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from vmus.app import app
 
-COMMANDS = ["generate", "features", "render", "evaluate", "train", "dataset pack"]
+COMMANDS = ["generate", "features", "render", "evaluate", "train", "dataset pack",
+            "vmcp score", "vmcp rank", "vmcp train"]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,6 +13,7 @@ from vmus.media import features, render
 from vmus.models import models_app
 from vmus.score import evaluate
 from vmus.train import train
+from vmus.vmcp import vmcp_app
 
 __all__ = ["app", "main"]
 
@@ -64,6 +65,7 @@ app.command()(evaluate)
 app.command()(train)
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(models_app, name="models")
+app.add_typer(vmcp_app, name="vmcp")
 
 
 def main() -> None:
