@@ -28,7 +28,7 @@ from vmusprod.compose import (
     video_rows,
 )
 from vmusprod.errors import InputError
-from vmusprod.models.sampling import Sheet, Writer
+from vmusprod.models.task import Task
 from vmusprod.music import tokens as tk
 from vmusprod.music.midi_events import read_events
 from vmusprod.music.score import read_midi
@@ -121,9 +121,12 @@ def test_cues_cover_the_bars(bars: int) -> None:
     assert min(count for _, count in parts) >= min(bars, CUE_BARS // 2)
 
 
-@pytest.fixture(scope="module")
-def composer(tmp_path_factory: pytest.TempPathFactory) -> Composer:
-    return Composer(weights=save_tiny(tmp_path_factory.mktemp("weights"), 5))
+@pytest.fixture(scope="module", params=["rust", "torch"])
+def composer(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Composer:
+    weights = save_tiny(tmp_path_factory.mktemp("weights"), 5)
+    return Composer(weights=weights, engine=str(request.param))
 
 
 def midi_ticks(data: bytes, path: Path) -> tuple[int, set[int]]:
@@ -240,20 +243,36 @@ def test_chords_as_notes() -> None:
     assert len(chord_notes(np.full(4, 120, np.uint8))) == 0
 
 
-def test_the_controls_reach_the_models(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
-    sheets = []
-    original = Writer.__init__
+def test_the_controls_reach_the_models(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[Task] = []
+    original = composer.engine.write
 
-    def spy(self: Writer, *arguments: object, **named: object) -> None:
-        sheets.append(arguments[1])
-        original(self, *arguments, **named)  # type: ignore[arg-type]
+    def spy(stage: str, asked: list[Task], progress: object) -> list[tk.Tokens]:
+        tasks.extend(asked)
+        return original(stage, asked, None)
 
-    monkeypatch.setattr(Writer, "__init__", spy)
+    monkeypatch.setattr(composer.engine, "write", spy)
     composer.compose(features(4.0), Settings(key=(0, 1), tempo=120.0))
-    assert len(sheets) == 3
-    for sheet in sheets:
-        assert isinstance(sheet, Sheet)
-        assert (sheet.mode, sheet.tempo) == (2, 16)
+    assert len(tasks) == 3
+    for task in tasks:
+        assert (task.sheet.mode, task.sheet.tempo) == (2, 16)
+
+
+def test_many_at_once_are_the_same_pieces(composer: Composer) -> None:
+    wanted = [
+        (features(4.0), Settings(seed=1)),
+        (features(9.0, 12.0, color=True), Settings(seed=2)),
+        (features(4.0), Settings(seed=3, chords=np.array([0, 70], np.uint8))),
+        (features(5.0), Settings(seed=1, melody=np.array([[0, 4, 60, 80]], np.int32))),
+    ]
+    told: list[tuple[str, float]] = []
+    together = composer.compose_many(wanted, lambda stage, x: told.append((stage, x)))
+    alone = [composer.compose(*one) for one in wanted]
+    assert [piece.midi() for piece in together] == [piece.midi() for piece in alone]
+    assert [x for stage, x in told if stage == "melody"][-1] == 1
+    assert composer.compose_many([]) == []
 
 
 def test_missing_and_mixed_up_weights(tmp_path: Path) -> None:

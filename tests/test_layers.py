@@ -19,11 +19,11 @@ from vmusprod.models.embeddings import (
     Places,
     RecallInput,
     lookup,
-    tempo_level,
     timing_encoding,
 )
 from vmusprod.models.heads import CHAINS, Heads, stage_types
 from vmusprod.models.layers import MIN_PADDING, DecoderLayer, EncoderLayer, Packed, Shift
+from vmusprod.models.task import tempo_level
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
 

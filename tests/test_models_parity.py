@@ -7,8 +7,9 @@ import torch
 from vmusprod.dataset.pack import Pack, pack_song, write_pack
 from vmusprod.models.config import STAGES, config
 from vmusprod.models.grammar import Frame, Grammar
-from vmusprod.models.sampling import Sheet, Source, Writer
+from vmusprod.models.sampling import Source, Writer
 from vmusprod.models.stage import Stage
+from vmusprod.models.task import Sheet
 from vmusprod.music import tokens as tk
 from vmusprod.training.data import StageData, collate, make_example
 

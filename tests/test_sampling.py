@@ -16,8 +16,9 @@ from vmusprod.models import sampling
 from vmusprod.models.config import STAGES
 from vmusprod.models.grammar import Frame, Grammar
 from vmusprod.models.heads import AttributeHead
-from vmusprod.models.sampling import Dice, Sheet, Source, Writer
+from vmusprod.models.sampling import Source, Writer
 from vmusprod.models.stage import Stage
+from vmusprod.models.task import Dice, Sheet
 from vmusprod.music import tokens as tk
 
 Logits = NDArray[np.float64]

@@ -23,7 +23,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Every path that was really decoded."""
     seen: list[Path] = []
 
-    def counted(path: Path, progress: object = None) -> VideoFeatures:
+    def counted(path: Path, progress: object, networks: object) -> VideoFeatures:
         seen.append(path)
         return extract_features(path)
 

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from tiny_models import tiny_config, tiny_stage
 from vmusprod.errors import InputError, OutputError
 from vmusprod.models.config import STAGES
-from vmusprod.models.weights import FORMAT, default_weights, load_stage, save_stage
+from vmusprod.models.weight_file import FORMAT, default_weights
+from vmusprod.models.weights import load_stage, save_stage
 
 
 @pytest.fixture

@@ -7,12 +7,16 @@ read in place, others are copied.
 Notes on the grid are int32 (N, 4): onset, duration, pitch, velocity.
 """
 
-from typing import SupportsFloat, SupportsIndex
+from collections.abc import Callable, Sequence
+from typing import Self, SupportsFloat, SupportsIndex, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.models.task import Task
+
 __all__ = [
+    "StageEngine",
     "bar_ranges",
     "beat_features",
     "beat_readings",
@@ -36,6 +40,65 @@ __all__ = [
     "rgb_difference",
     "skyline",
 ]
+
+@final
+class StageEngine:
+    """A stage with its weights, ready to write on the CPU (paper, section 4.2).
+
+    Parameters
+    ----------
+    data : bytes
+        A safetensors file with the weights of `vmusprod.models.stage.Stage`.
+    config : str
+        The JSON of `StageConfig.to_dict`.
+    precision : str
+        How to keep the large matrices: `f32`, `f16` or `int8` (a byte a weight, a scale a row).
+    level : str, optional
+        One of `levels()`; the first unless given. The results are the same.
+
+    Raises ValueError where the file, the configuration or a name is wrong.
+    """
+
+    def __new__(
+        cls, data: bytes, config: str, precision: str = "f16", level: str | None = None
+    ) -> Self: ...
+    @property
+    def level(self) -> str:
+        """The SIMD level in use."""
+
+    @staticmethod
+    def levels() -> list[str]:
+        """Names of this machine's SIMD levels, the fastest first."""
+
+    def write(
+        self,
+        tasks: Sequence[Task],
+        progress: Callable[[float], object] | None = None,
+        threads: int | None = None,
+        together: int = 8,
+    ) -> list[NDArray[np.int16]]:
+        """Write the streams of some tasks, each (T, 7), without start and end token.
+
+        Parameters
+        ----------
+        tasks : sequence of Task
+            What to write.
+        progress : callable, optional
+            Told the share that is done, 0..1, now and then; what it raises ends the writing.
+        threads, together : int
+            Threads (the machine's unless given) and streams that each writes side by side. The
+            streams are the same whatever they are.
+
+        Raises FloatingPointError where the weights predict nothing finite, ValueError and TypeError
+        for tasks that make no sense.
+        """
+
+    def logits(self, task: Task, tokens: NDArray[np.int16]) -> dict[str, NDArray[np.float32]]:
+        """Return the logits of a given stream (T, 7), each given what stands before it.
+
+        By attribute (rows, size): of the type T + 1 rows, the last for the end; of the others one
+        for each token that has it.
+        """
 
 def bar_ranges(query_bars: NDArray[np.int32], source_bars: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return which source tokens each query token may attend to.

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.alignment import aligned_steps
+from vmusprod.control import Control
+from vmusprod.models.config import STAGES
+from vmusprod.models.engine import Engine, load_engine
+from vmusprod.models.grammar import Frame
+from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
+from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
 from vmusprod.music.pedal import pedal_events
 from vmusprod.music.score import MidiTrack, midi_bytes
 from vmusprod.video.features import VideoFeatures
-
-if TYPE_CHECKING:
-    from vmusprod.models.sampling import Dice
-    from vmusprod.models.stage import Stage
 
 TICKS_PER_STEP = 55
 TICKS_PER_BEAT = 220
@@ -33,7 +35,8 @@ TEMPO_TOLERANCE = 0.04
 MAX_SILENCE = 3.0
 """Seconds that may pass without a note."""
 STYLE = "pop909"
-"""Whose way of playing is asked for (models/embeddings.py)."""
+"""Whose way of playing is asked for (models/task.py)."""
+NO_NOTES: tk.Notes = np.zeros((0, 4), np.int32)
 
 Progress = Callable[[str, float], None]
 
@@ -43,7 +46,8 @@ class Settings:
     """What the user may decide.
 
     chords: one id a beat from bar 0, melody: grid notes from bar 0, both in the piece's own key;
-    they stand in for their stage.
+    they stand in for their stage. density, loudness: levels 1..8 for every bar, None: the video's.
+    without: sources of the video that are not looked at. align: bar lines shall meet scene cuts.
     """
 
     seed: int = 0
@@ -53,6 +57,10 @@ class Settings:
     top_p: float = 0.995
     chords: NDArray[np.uint8] | None = None
     melody: tk.Notes | None = None
+    density: int | None = None
+    loudness: int | None = None
+    without: tuple[str, ...] = ()
+    align: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,10 @@ class Plan:
         start, end = (t * self.mspq / 1e6 / TICKS_PER_BEAT for t in ticks)
         return start, end
 
+    def bar_ends(self, first: int, bars: int) -> NDArray[np.float64]:
+        """When each of some bars ends, seconds on the video's clock: (bars,)."""
+        return np.array([self.span(first + i, 1)[1] for i in range(bars)])
+
 
 def motion_tempo(features: VideoFeatures) -> float:
     """Mean motion mapped linearly to 90..130 bpm (paper section 4.1)."""
@@ -93,25 +105,36 @@ def motion_tempo(features: VideoFeatures) -> float:
 def plan(features: VideoFeatures, settings: Settings) -> Plan:
     """Lay out bars that end with the picture.
 
-    The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats,
-    else whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is
-    kept, and the last note rings on for the rest of a 16th. Raises ValueError for a tempo outside
-    20..300.
+    The motion's tempo gives way by up to 4% so that bar lines meet scene cuts (alignment.py), or,
+    where there are none, so that the video holds whole bars, else whole beats, else whole 16ths;
+    what is missing to a whole bar is taken from bar 0. A tempo from the user is kept, and the last
+    note rings on for the rest of a 16th. Raises ValueError for a tempo outside 20..300.
     """
     if settings.tempo is not None and not 20 <= settings.tempo <= 300:
         raise ValueError(f"tempo must be 20..300 bpm, not {settings.tempo}")
-    wanted = settings.tempo or motion_tempo(features)
+    wanted = settings.tempo or _wanted_tempo(features, settings)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
     if settings.tempo is not None:
         whole, tempo = max(int(steps), 1), wanted
     else:
-        whole = _whole_steps(steps)
+        whole = _aligned(steps, features, settings) or _whole_steps(steps)
         tempo = whole * 60 / tk.STEPS_PER_BEAT / features.duration
     tempo = min(max(tempo, 20.0), 300.0)
     mspq = round(60e6 / tempo)
     total = round(features.duration * 1e6 / mspq * TICKS_PER_BEAT)
     bars = -(-whole // tk.STEPS_PER_BAR)
     return Plan(tempo, mspq, bars, bars * tk.STEPS_PER_BAR - whole, max(total, 1))
+
+
+def _wanted_tempo(features: VideoFeatures, settings: Settings) -> float:
+    """The motion's tempo; the middle of the range where motion is not looked at (Table 2)."""
+    return sum(TEMPO_RANGE) / 2 if "motion" in settings.without else motion_tempo(features)
+
+
+def _aligned(steps: float, features: VideoFeatures, settings: Settings) -> int | None:
+    if not settings.align or "motion" in settings.without:
+        return None
+    return aligned_steps(steps, features.duration, features.cuts, TEMPO_TOLERANCE)
 
 
 def _whole_steps(steps: float) -> int:
@@ -189,134 +212,129 @@ class Composer:
     """The three stages with their weights.
 
     weights: a folder with chord.safetensors, melody.safetensors and accompaniment.safetensors;
-    None: the ones in the package. Raises InputError when they cannot be used.
+    None: the ones in the package. engine: see models/engine.py. Raises InputError when the weights
+    cannot be used, VmusError or ValueError where the engine cannot be had.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        from vmusprod.models.config import STAGES
-        from vmusprod.models.weights import default_weights, load_stage
-
+    def __init__(
+        self, weights: Path | None = None, device: str = "cpu", engine: str = "auto"
+    ) -> None:
         folder = weights if weights is not None else default_weights()
-        self.models: dict[str, Stage] = {}
-        self.about: dict[str, dict[str, object]] = {}
-        for stage in STAGES:
-            model, self.about[stage] = load_stage(folder / f"{stage}.safetensors", stage)
-            self.models[stage] = model.to(device)
+        self.engine: Engine = load_engine(engine, folder, device)
+
+    @property
+    def about(self) -> dict[str, dict[str, object]]:
+        """By stage: what its weights file says about its training."""
+        return self.engine.about
 
     def compose(
         self, features: VideoFeatures, settings: Settings, progress: Progress | None = None
     ) -> Piece:
         """Composes for a video. The same features and settings give the same piece."""
-        import torch
+        return self.compose_many([(features, settings)], progress)[0]
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # sums must not depend on the machine's thread count
-        try:
-            with torch.inference_mode():
-                return self._compose(features, settings, progress)
-        finally:
-            torch.set_num_threads(threads)
+    def compose_many(
+        self,
+        wanted: Sequence[tuple[VideoFeatures, Settings]],
+        progress: Progress | None = None,
+    ) -> list[Piece]:
+        """Compose several pieces side by side: each as if alone, all in much less time.
 
-    def _compose(
-        self, features: VideoFeatures, settings: Settings, progress: Progress | None
-    ) -> Piece:
-        grid = plan(features, settings)
-        key = settings.key or _choose_key(features, settings.seed)
-        shift = _from_common_key(key)
-        chords, melody, accompaniment = [], [], []
-        for number, (first, bars) in enumerate(cues(grid.bars)):
-            video = video_rows(features, *grid.span(first, bars))
-            cue = _Cue(self.models, settings, grid, key[1], first, bars, number, video, progress)
-            beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
-            own_chords = own_melody = None
-            if settings.chords is not None:
-                if not len(settings.chords):
-                    raise ValueError("chords must hold one id a beat, not none")
-                everything = np.resize(settings.chords, grid.bars * tk.BEATS_PER_BAR)
-                own_chords = _transpose_chords(everything[beats], -shift)
-            if settings.melody is not None:
-                own_melody = _moved(settings.melody, -first, -shift, bars)
-            written = cue.write_all(own_chords, own_melody)
-            chords.append(_transpose_chords(written[0], shift))
-            melody.append(_moved(written[1], first, shift, grid.bars))
-            accompaniment.append(_moved(written[2], first, shift, grid.bars))
-        joined = [tk.normalise(np.concatenate(part)) for part in (melody, accompaniment)]
-        return Piece(grid, key, np.concatenate(chords), *joined)
+        progress: told the stage and the fraction of all pieces, 0..1.
+        """
+        drafts = [_Draft(features, settings) for features, settings in wanted]
+        for stage in STAGES:
+            cues = [cue for draft in drafts for cue in draft.cues if cue.lacks(stage)]
+            tell = None if progress is None else partial(progress, stage)
+            written = self.engine.write(stage, [cue.task(stage) for cue in cues], tell)
+            for cue, tokens in zip(cues, written, strict=True):
+                cue.take(stage, tokens)
+        return [draft.piece() for draft in drafts]
+
+
+class _Draft:
+    """A piece in the making: its cues, in the common key."""
+
+    def __init__(self, features: VideoFeatures, settings: Settings) -> None:
+        self.grid = plan(features, settings)
+        self.control = Control(features, settings)
+        self.key = settings.key or self.control.key
+        self.shift = _from_common_key(self.key)
+        if settings.chords is not None and not len(settings.chords):
+            raise ValueError("chords must hold one id a beat, not none")
+        self.cues = [
+            _Cue(self, features, settings, number, first, bars)
+            for number, (first, bars) in enumerate(cues(self.grid.bars))
+        ]
+
+    def piece(self) -> Piece:
+        """Join the cues, in the piece's key."""
+        bars = self.grid.bars
+        chords = np.concatenate([_transpose_chords(c.chords, self.shift) for c in self.cues])
+        melody, rest = (
+            tk.normalise(np.concatenate([_moved(n, c.first, self.shift, bars) for c, n in part]))
+            for part in ([(c, c.melody) for c in self.cues], [(c, c.rest) for c in self.cues])
+        )
+        if "melody" not in self.cues[0].given:
+            melody = self.control.dynamics(melody)
+        return Piece(self.grid, self.key, chords, melody, self.control.dynamics(rest))
 
 
 class _Cue:
-    """One stretch of bars, written in the common key."""
+    """One stretch of bars, written in the common key; the user's own music stands for its stage."""
 
     def __init__(
-        self,
-        models: dict[str, Stage],
-        settings: Settings,
-        grid: Plan,
-        mode: int,
-        first: int,
-        bars: int,
-        number: int,
-        video: dict[str, NDArray[np.float32]],
-        progress: Progress | None,
-    ) -> None:
-        from vmusprod.models.embeddings import STYLES, tempo_level
-        from vmusprod.models.grammar import Frame
-        from vmusprod.models.sampling import Sheet
-
-        self.models, self.settings, self.number, self.video = models, settings, number, video
+        self, draft: _Draft, features: VideoFeatures, settings: Settings,
+        number: int, first: int, bars: int,
+    ) -> None:  # fmt: skip
+        grid, mode = draft.grid, draft.key[1]
+        self.settings, self.number, self.first = settings, number, first
+        start, end = grid.span(first, bars)
+        self.video = video_rows(features, start, end, settings.without)
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
-        self.sheet = Sheet(bars, tempo_level(grid.tempo), mode + 1, STYLES.index(STYLE), free, free)
+        levels = draft.control.levels(start, grid.bar_ends(first, bars))
+        tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
+        self.sheet = Sheet(bars, tempo, mode + 1, style, *levels)
+        # Chords hear the video itself; how often they change is no matter of density.
+        self.chord_sheet = Sheet(bars, tempo, mode + 1, style, free, free)
+        self.chords, self.melody, self.rest = np.zeros(0, np.uint8), NO_NOTES, NO_NOTES
+        self.written: set[str] = set()
+        if settings.chords is not None:
+            beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
+            everything = np.resize(settings.chords, grid.bars * tk.BEATS_PER_BAR)
+            self.chords = _transpose_chords(everything[beats], -draft.shift)
+            self.written.add("chord")
+        if settings.melody is not None:
+            self.melody = _moved(settings.melody, -first, -draft.shift, bars)
+            self.written.add("melody")
+        self.given = frozenset(self.written)
 
-        def report(stage: str, share: float) -> None:
-            if progress is not None:
-                progress(stage, (first + share * bars) / grid.bars)
+    def lacks(self, stage: str) -> bool:
+        """Whether a stage is still to be written."""
+        return stage not in self.written
 
-        self.report = report
+    def task(self, stage: str) -> Task:
+        """Return what the stage is to write, once those before it are there."""
+        seed = (self.settings.seed, self.number, STAGES.index(stage))
+        sheet = self.chord_sheet if stage == "chord" else self.sheet
+        mine = Task(self.frame, sheet, dice(stage, self.settings), seed)
+        if stage == "chord":
+            return replace(mine, video=self.video)
+        melody = self.melody if stage == "accompaniment" else None
+        source = tk.encode(self.frame.bars, chords=self.chords, notes=melody)
+        return replace(mine, source=source, chords=self.chords, melody=melody)
 
-    def write_all(
-        self, chords: NDArray[np.uint8] | None, melody: tk.Notes | None
-    ) -> tuple[NDArray[np.uint8], tk.Notes, tk.Notes]:
-        """Chords, melody and accompaniment; what is given stands for its stage."""
-        bars = self.frame.bars
-        if chords is None:
-            chords = tk.decode_chords(self._write("chord"), bars)
-        if melody is None:
-            source = tk.encode(bars, chords=chords)
-            melody = tk.normalise(tk.decode_notes(self._write("melody", source, chords)))
-        source = tk.encode(bars, chords=chords, notes=melody)
-        rest = self._write("accompaniment", source, chords, melody)
-        return chords, melody, tk.normalise(tk.decode_notes(rest))
-
-    def _write(
-        self,
-        stage: str,
-        source: tk.Tokens | None = None,
-        chords: NDArray[np.uint8] | None = None,
-        melody: tk.Notes | None = None,
-    ) -> tk.Tokens:
-        from vmusprod.models.config import STAGES
-        from vmusprod.models.grammar import Grammar
-        from vmusprod.models.sampling import Source, Writer, video_states
-
-        model = self.models[stage]
-        encoded = seen = None
-        if source is not None and chords is not None:
-            encoded = Source(model, source, chords, self.sheet)
+    def take(self, stage: str, tokens: tk.Tokens) -> None:
+        """Keep what a stage wrote."""
+        self.written.add(stage)
+        if stage == "chord":
+            self.chords = tk.decode_chords(tokens, self.frame.bars)
+        elif stage == "melody":
+            self.melody = tk.normalise(tk.decode_notes(tokens))
         else:
-            seen = video_states(model, self.video)
-        writer = Writer(model, self.sheet, Grammar(stage, self.frame, melody), encoded, seen)
-        rng = np.random.default_rng([self.settings.seed, self.number, STAGES.index(stage)])
-        return writer.write(
-            dice(stage, self.settings), rng, lambda share: self.report(stage, share)
-        )
-
-
-def _choose_key(features: VideoFeatures, seed: int) -> tuple[int, int]:
-    """A tonic and a mode by the dice, others for another video; two pieces in five are in minor."""
-    rng = np.random.default_rng([seed, zlib.crc32(features.motion.tobytes())])
-    return int(rng.integers(12)), int(rng.random() < 0.4)
+            self.rest = tk.normalise(tk.decode_notes(tokens))
 
 
 def _from_common_key(key: tuple[int, int]) -> int:
@@ -326,18 +344,19 @@ def _from_common_key(key: tuple[int, int]) -> int:
 
 def dice(stage: str, settings: Settings) -> dict[str, Dice]:
     """Temperature and nucleus by attribute; the user's temperature scales them all."""
-    from vmusprod.models.sampling import Dice
-
     warmth = {"type": 1.0, "barbeat": 1.0, "pitch": 1.0, "duration": 0.9, "velocity": 0.9}
     if stage == "chord":
         warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.1, "quality": 1.0}
     return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
 
 
-def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, NDArray[np.float32]]:
+def video_rows(
+    features: VideoFeatures, start: float, end: float, without: tuple[str, ...] = ()
+) -> dict[str, NDArray[np.float32]]:
     """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
 
-    Motion is the mean of the second's steps, beside it whether a cut falls into the second.
+    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it
+    whether a cut falls into the second.
     """
     steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
     motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
@@ -356,6 +375,7 @@ def video_rows(features: VideoFeatures, start: float, end: float) -> dict[str, N
     return {
         name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
         for name, rows in here.items()
+        if name not in without
     }
 
 

@@ -13,11 +13,18 @@ __all__ = ["draw_demo_clip", "make_folder", "render_file", "write_features"]
 
 
 def write_features(
-    video: Path, out: Path, cache: bool = True, progress: Callable[[float], None] | None = None
+    video: Path,
+    out: Path,
+    cache: bool = True,
+    progress: Callable[[float], None] | None = None,
+    clip: Path | None = None,
 ) -> VideoFeatures:
-    """Write a video's features to a .npz file and return them. Raises InputError, OutputError."""
+    """Write a video's features to a .npz file and return them.
+
+    clip: CLIP's weights. Raises InputError, OutputError, MissingDependencyError.
+    """
     _check_suffix(video, out, ".npz")
-    features = load_features(video, cache, progress)
+    features = load_features(video, cache, progress, clip)
     features.save(out)
     return features
 

@@ -89,18 +89,20 @@ def evaluate_stage(
     pack: Path,
     weights: Path | None = None,
     device: str = "cpu",
+    without: Sequence[str] = (),
 ) -> StageLoss:
     """Return the loss of a stage's weights over the songs of a pack that they were not trained on.
 
     `weights`: a stage's file, or the folder it lies in; None: the weights in the package. The
     n-gram (interpolated Kneser-Ney, order 5) is trained on the pack's other songs, if there are
-    any, else on four fifths of the pack at a time, and reads the very same tokens. Raises
-    InputError: no pack, no unseen song in it, unusable weights; VmusError for a device that is
-    not there.
+    any, else on four fifths of the pack at a time, and reads the very same tokens. `without`: what
+    the chord stage is not shown of the songs' videos. Raises InputError: no pack, no unseen song in
+    it, unusable weights; VmusError for a device that is not there.
     """
     from vmusprod.dataset.pack import Pack, PackedSong, song_mark
     from vmusprod.devices import checked_device
-    from vmusprod.models.weights import default_weights, load_stage
+    from vmusprod.models.weight_file import default_weights
+    from vmusprod.models.weights import load_stage
     from vmusprod.training.data import StageData
     from vmusprod.training.ngram import ngram_loss
     from vmusprod.training.trainer import evaluate
@@ -115,7 +117,8 @@ def evaluate_stage(
         (seen if song_mark(song.id) in trained_on else unseen).append(song)
     if not unseen:
         raise InputError(pack, "holds no song that the weights were not trained on")
-    data = StageData(unseen, stage)
+    sources = tuple(name for name in model.config.sources if name not in without)
+    data = StageData(unseen, stage, sources)
     loss = evaluate(model.to(target), data, target)["nats_per_token"]
     return StageLoss(stage, data.tokens, loss, ngram_loss(seen, unseen, stage))
 

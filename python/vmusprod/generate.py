@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vmusprod import __version__
+from vmusprod.candidates import compose_best
 from vmusprod.compose import Composer, Piece, Plan, Settings, plan
 from vmusprod.convert import make_folder
 from vmusprod.errors import InputError, MissingDependencyError, OutputError, VmusError
@@ -35,6 +36,7 @@ from vmusprod.music.user_input import (
     read_melody,
     user_key,
 )
+from vmusprod.unconditional import blank_features, blank_settings
 from vmusprod.video.cache import load_features
 from vmusprod.video.decode import open_video
 from vmusprod.video.features import VideoFeatures
@@ -93,6 +95,7 @@ class _Work:
     warnings: list[str] = field(default_factory=list)
     features: VideoFeatures | None = None
     piece: Piece | None = None
+    seed: int | None = None
     skipped: bool = False
 
 
@@ -152,7 +155,7 @@ class Generator:
             key=None if work.piece is None else key_name(*work.piece.key),
             bars=None if grid is None else grid.bars,
             notes=None if work.piece is None else work.piece.note_count,
-            seed=self.options.seed,
+            seed=self.options.seed if work.seed is None else work.seed,
             elapsed=round(time.monotonic() - began, 3),
             error=error,
             warnings=tuple(work.warnings),
@@ -174,16 +177,30 @@ class Generator:
 
             check_container(job.source, job.output)
         chords, melody = self._own_chords, self._own_melody
+        progress("loading the models", math.nan)
         composer = self._composer
-        features = load_features(
-            job.source, self.options.cache, lambda done: progress("looking at the video", done)
-        )
+        if job.blank:
+            settings = blank_settings(replace(self._plain, seed=self._plain.seed + job.blank - 1))
+            features = blank_features(settings)
+        else:
+            features = load_features(
+                job.source,
+                self.options.cache,
+                lambda done: progress("looking at the video", done),
+                self.options.clip,
+            )
+            work.warnings += features.warnings
+            settings = self._settings(features, chords, melody, work.warnings)
         work.features = features
-        work.warnings += features.warnings
-        settings = self._settings(features, chords, melody, work.warnings)
-        work.piece = composer.compose(
-            features, settings, lambda stage, done: progress(_STAGE_WORDS.get(stage, stage), done)
-        )
+
+        def tell(stage: str, done: float) -> None:
+            progress(_STAGE_WORDS.get(stage, stage), done)
+
+        if self.options.candidates > 1:
+            best = compose_best(composer, features, settings, self.options.candidates, tell)
+            work.piece, work.seed = best.piece, best.seed
+        else:
+            work.piece, work.seed = composer.compose(features, settings, tell), settings.seed
         self._write(job, work, work.piece, progress)
 
     @cached_property
@@ -212,7 +229,17 @@ class Generator:
             from vmusprod.devices import checked_device
 
             checked_device(self.options.device)
-        return Composer(self.options.weights, self.options.device)
+        return Composer(self.options.weights, self.options.device, self.options.engine)
+
+    @property
+    def _plain(self) -> Settings:
+        """The options as the composer takes them, without the user's own music."""
+        options = self.options
+        return Settings(
+            options.seed, options.key, options.tempo, options.temperature, options.top_p,
+            density=options.density, loudness=options.loudness, without=options.without,
+            align=options.align,
+        )  # fmt: skip
 
     def _settings(
         self,
@@ -223,10 +250,9 @@ class Generator:
     ) -> Settings:
         """Return the options as the composer takes them, the user's own music laid on the bars."""
         options = self.options
-        tempo = options.tempo
-        if tempo is None and own_melody is not None:
-            tempo = own_melody.tempo
-        settings = Settings(options.seed, options.key, tempo, options.temperature, options.top_p)
+        settings = self._plain
+        if settings.tempo is None and own_melody is not None:
+            settings = replace(settings, tempo=own_melody.tempo)
         grid = plan(features, settings)
         chords = melody = None
         if own_chords is not None:
@@ -257,7 +283,8 @@ class Generator:
             pass
 
     def _write(self, job: Job, work: _Work, piece: Piece, progress: Progress) -> None:
-        text = _about(self.options, piece)
+        progress("writing", math.nan)
+        text = _about(self.options, piece, work.seed)
         midi = piece.midi("all", text)
         if job.format == "mid":
             _write_bytes(job.output, midi, work)
@@ -303,6 +330,8 @@ def _told(error: Exception) -> str:
 
 def _check_source(job: Job) -> None:
     """Raise InputError for what can be told at once to be no video, or none for this format."""
+    if job.blank:
+        return
     if job.source.is_dir():
         raise InputError(job.source, "no video in this folder")
     if job.source.suffix.lower() != ".npz":
@@ -328,16 +357,20 @@ def _short(chords: SpanChords, features: VideoFeatures) -> list[str]:
     return [f"the chords end at {end:.1f} s, the video at {features.duration:.1f} s"]
 
 
-def _about(options: Options, piece: Piece) -> str:
+def _about(options: Options, piece: Piece, seed: int | None) -> str:
     """Return the seed and all that was decided, as compact JSON for the MIDI's text event."""
     facts = {
         "vmus": __version__,
-        "seed": options.seed,
+        "seed": seed,
         "key": key_name(*piece.key),
         "tempo": round(60e6 / piece.plan.mspq, 3),
         "temperature": options.temperature,
         "top_p": options.top_p,
         "pickup": piece.plan.pickup,
+        "density": options.density,
+        "loudness": options.loudness,
+        "without": list(options.without),
+        "align": options.align,
         "chords": None if options.chords is None else options.chords.name,
         "melody": None if options.melody is None else options.melody.name,
         "weights": None if options.weights is None else options.weights.name,

@@ -10,13 +10,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vmusprod.errors import VmusError
+from vmusprod.models.config import SOURCES
+from vmusprod.models.task import ENGINES
 from vmusprod.music.key import Key
 from vmusprod.music.user_input import TEMPO_LIMITS
+from vmusprod.steering import LEVELS
 
-__all__ = ["DEMO_NAME", "FORMATS", "Job", "OptionError", "Options", "demo_job", "plan_jobs"]
+__all__ = [
+    "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job", "parse_sources",
+    "plan_jobs", "unconditional_jobs",
+]  # fmt: skip
 
 FORMATS = ("mid", "wav", "mp4")
 DEMO_NAME = "vmus-demo.mp4"
+MAX_CANDIDATES = 64
 
 # .midi is .mid; the other containers hold what .mp4 cannot (VP8, for one).
 _FILE_SUFFIXES = (".mid", ".midi", ".wav", ".mp4", ".m4v", ".mov", ".mkv", ".webm")
@@ -28,6 +35,15 @@ _VIDEO_SUFFIXES = frozenset(
 
 class OptionError(VmusError):
     """Options that mean nothing, or do not fit together."""
+
+
+def parse_sources(text: str | None) -> tuple[str, ...]:
+    """Sources named in a list such as `semantic,color`; none for None. Raises OptionError."""
+    names = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    for name in names:
+        if name not in SOURCES:
+            raise OptionError(f"unknown source {name!r}: one of {', '.join(SOURCES)}")
+    return names
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,9 @@ class Options:
     temperature, top_p : float
         Sampling: above 0 to 5, and above 0 to 1.
     device : str
-        Where torch computes: `cpu`, `cuda`, ...
+        Where the models compute: `cpu`, `cuda`, ...
+    engine : str
+        `rust`, `torch`, or `auto`: Rust on the CPU, torch elsewhere.
     weights : Path or None
         Folder of the three stages; None: the weights in the package.
     chords, melody : Path or None
@@ -58,6 +76,16 @@ class Options:
         Leave videos alone whose files are all there.
     cache : bool
         Keep features under the user's cache folder.
+    density, loudness : int or None
+        1 (sparse, soft) to 8 (dense, loud), of every bar; None: the video's.
+    without : tuple of str
+        Sources of the video that are not looked at, of `SOURCES`.
+    align : bool
+        Move the tempo a little so that bar lines meet scene cuts.
+    clip : Path or None
+        CLIP's weights; None: those in the cache, if any.
+    candidates : int
+        1..64 pieces are made of each video, and the one that suits it best is kept.
     """
 
     seed: int = 0
@@ -73,6 +101,13 @@ class Options:
     keep_audio: bool = False
     skip_existing: bool = False
     cache: bool = True
+    engine: str = "auto"
+    density: int | None = None
+    loudness: int | None = None
+    without: tuple[str, ...] = ()
+    align: bool = True
+    clip: Path | None = None
+    candidates: int = 1
 
     def __post_init__(self) -> None:
         low, high = TEMPO_LIMITS
@@ -82,8 +117,17 @@ class Options:
             raise OptionError(f"tempo {self.tempo:g} is not within {low:g}..{high:g}")
         if not (math.isfinite(self.temperature) and 0 < self.temperature <= 5):
             raise OptionError(f"temperature {self.temperature:g} is not above 0, at most 5")
+        if self.engine not in ENGINES:
+            raise OptionError(f"engine {self.engine!r} is not one of {', '.join(ENGINES)}")
+        if self.engine == "rust" and self.device != "cpu":
+            raise OptionError(f"the engine rust computes on the CPU, not on {self.device}")
         if not 0 < self.top_p <= 1:
             raise OptionError(f"top-p {self.top_p:g} is not above 0, at most 1")
+        for name, level in (("density", self.density), ("loudness", self.loudness)):
+            if level is not None and not 1 <= level <= LEVELS:
+                raise OptionError(f"{name} {level} is not within 1..{LEVELS}")
+        if not 1 <= self.candidates <= MAX_CANDIDATES:
+            raise OptionError(f"{self.candidates} candidates are not within 1..{MAX_CANDIDATES}")
 
 
 @dataclass(frozen=True)
@@ -91,12 +135,14 @@ class Job:
     """One video (or feature file) and the file to make.
 
     `stems`: the folder for its parts. `make_folders`: whether the output's folder is to be made.
+    `blank`: there is no video; the number of the piece, from 1 (`unconditional_jobs`).
     """
 
     source: Path
     output: Path
     stems: Path | None = None
     make_folders: bool = False
+    blank: int = 0
 
     @property
     def format(self) -> str:
@@ -165,6 +211,27 @@ def demo_job(out: Path, format: str | None = None, stems: Path | None = None) ->
     # As .mp4 the piece needs another name than the clip.
     output = out / f"vmus-demo-music.{format or 'mid'}"
     return replace(jobs[0], source=out / DEMO_NAME, output=output)
+
+
+def unconditional_jobs(
+    count: int, out: Path, format: str | None = None, stems: Path | None = None
+) -> list[Job]:
+    """Return jobs for pieces without a video (paper section 6.5), files of the folder `out`.
+
+    Raises OptionError: fewer than 1 or over 100,000 pieces, a format that needs a picture.
+    """
+    if not 1 <= count <= 100_000:
+        raise OptionError(f"{count} pieces are not within 1..100000")
+    if format not in (None, "mid", "wav"):
+        raise OptionError(f"without a video there can be no {format}: mid or wav")
+    if out.suffix.lower() in _FILE_SUFFIXES:
+        raise OptionError(f"{out}: pieces without a video go to a folder, not a file")
+    jobs = []
+    for number in range(1, count + 1):
+        name = f"piece-{number:0{len(str(count))}d}"
+        parts = None if stems is None else stems / name
+        jobs.append(Job(Path(name), out / f"{name}.{format or 'mid'}", parts, True, number))
+    return jobs
 
 
 def _is_file(out: Path, many: bool) -> bool:

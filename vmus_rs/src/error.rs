@@ -52,6 +52,12 @@ pub enum Error {
         /// The value that came, as text.
         actual: String,
     },
+    /// A weights file is damaged, or of another model.
+    Weights(String),
+    /// A model predicts what is no number.
+    NotFinite,
+    /// The caller asked to stop.
+    Stopped,
 }
 
 /// What every fallible function of the crate returns.
@@ -79,6 +85,9 @@ impl fmt::Display for Error {
             Self::Value { name, index: None, must, actual } => {
                 write!(f, "{name} must be {must}, not {actual}")
             }
+            Self::Weights(cause) => f.write_str(cause),
+            Self::NotFinite => f.write_str("the model's predictions are not finite"),
+            Self::Stopped => f.write_str("stopped"),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod bars;
 pub mod beats;
 pub mod chords;
+pub mod engine;
 pub mod error;
 pub mod melody;
 mod net;

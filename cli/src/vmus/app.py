@@ -10,6 +10,7 @@ from vmus import console
 from vmus.dataset import dataset_app
 from vmus.generate import generate
 from vmus.media import features, render
+from vmus.models import models_app
 from vmus.score import evaluate
 from vmus.train import train
 from vmus.vmcp import vmcp_app
@@ -63,6 +64,7 @@ app.command()(render)
 app.command()(evaluate)
 app.command()(train)
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(models_app, name="models")
 app.add_typer(vmcp_app, name="vmcp")
 
 

@@ -34,6 +34,14 @@ def pack(
     midi: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Any folder of piano MIDI files.")
     ] = None,
+    muvi: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="MuVi-Sync: chords with what was seen to them."),
+    ] = None,
+    oasis: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="OASIS, whose colours MuVi-Sync's videos borrow."),
+    ] = None,
     min_fit: Annotated[
         float, typer.Option(help="Leave out songs whose onsets fit a grid less, 0 to 1.")
     ] = 0.6,
@@ -45,20 +53,23 @@ def pack(
     \b
     vmus dataset pack -o songs.pack --symmv SymMV/ --pop909 POP909/
     vmus dataset pack -o mine.pack --midi my-midi-files/
+    vmus dataset pack -o pairs.pack --muvi MuVi-Sync/ --oasis OASIS/
 
-    Every song is put on a grid of its own, 16ths in 4/4; those that fit none are left out. Prints
+    Every song is put on a grid of its own, 16ths in 4/4; those that fit none are left out, but for
+    MuVi-Sync's, whose chords are in seconds and are laid on the beats that they fit best. Prints
     how many songs of each kind were kept, and how well they fit (1: exactly).
     """  # noqa: D301
     with console.report_errors():
         from vmusprod.dataset.build import build_pack
         from vmusprod.jobs import OptionError
 
-        if symmv is None and pop909 is None and midi is None:
-            raise OptionError("nothing to pack: give --symmv, --pop909 or --midi")
+        if all(given is None for given in (symmv, pop909, midi, muvi)):
+            raise OptionError("nothing to pack: give --symmv, --pop909, --muvi or --midi")
         show = Console(quiet)
         with show.progress(out.name) as progress:
             report = build_pack(
-                out, symmv=symmv, pop909=pop909, midi=midi, min_fit=min_fit,
+                out, symmv=symmv, pop909=pop909, midi=midi, muvi=muvi, oasis=oasis,
+                min_fit=min_fit,
                 progress=lambda song: progress(song, float("nan")),
             )  # fmt: skip
         reasons = Counter(reason.partition(" (")[0] for _, reason in report.skipped)
@@ -66,8 +77,12 @@ def pack(
             show.line(f"vmus: left out {count}: {reason}")
         if json:
             row = {"kept": report.kept, "fit": report.fit, "left_out": len(report.skipped)}
+            if muvi is not None:
+                row["weak"] = report.weak
             console.result(jsonlib.dumps(row))
             return
         for source, count in report.kept.items():
             console.result(f"{source}: {count} songs, mean fit {report.fit[source]:.3f}")
+        if muvi is not None:
+            console.result(f"muvi: {report.weak:.0%} of the songs fit no beat well")
         console.result(f"{sum(report.kept.values())} kept, {len(report.skipped)} left out: {out}")

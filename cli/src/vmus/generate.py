@@ -41,6 +41,9 @@ def generate(
     demo: Annotated[
         bool, typer.Option("--demo", help="Draw a short clip beside OUT and use it.")
     ] = False,
+    unconditional: Annotated[
+        int, typer.Option(metavar="N", help="No video: N pieces such as it learnt from, into OUT.")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="Another seed, another piece.")] = 0,
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="'C major', 'a minor', 'F#m', 'Eb'.")
@@ -63,6 +66,26 @@ def generate(
         Path | None,
         typer.Option(metavar="FILE.mid", help="Your melody; its tempo becomes the piece's."),
     ] = None,
+    density: Annotated[
+        int | None, typer.Option(help="1 sparse to 8 dense [from the video, bar by bar].")
+    ] = None,
+    loudness: Annotated[
+        int | None, typer.Option(help="1 soft to 8 loud [from the video, bar by bar].")
+    ] = None,
+    align: Annotated[
+        bool, typer.Option("--align/--no-align", help="Move bar lines towards scene cuts.")
+    ] = True,
+    without: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCES", help="Do not look at these: semantic,color,affect,motion."),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CLIP's weights [those of `vmus models fetch clip`]."),
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(help="Make so many pieces, keep the one that suits the video best.")
+    ] = 1,
     stems: Annotated[
         Path | None,
         typer.Option(
@@ -79,6 +102,9 @@ def generate(
         Path | None, typer.Option(metavar="DIR", help="Other weights than those in the package.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(metavar="auto|rust|torch", help="auto: Rust on the CPU, else torch.")
+    ] = "auto",
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave out videos whose files are there.")
     ] = False,
@@ -87,6 +113,9 @@ def generate(
     ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="One JSON line a video, failed ones too.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Say where time and memory went.")
     ] = False,
     at_once: Jobs = None,
     ray: Ray = None,
@@ -99,7 +128,9 @@ def generate(
     vmus generate film.mp4 -o film-with-music.mp4 --keep-audio
     vmus generate clips/ more.mov -o music/ --format wav --skip-existing
     vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
+    vmus generate film.mp4 -o film.mid --candidates 8 --density 3
     vmus generate --demo -o demo.mp4
+    vmus generate --unconditional 20 -o pieces/
 
     The same video, seed and options give the same file. Music and picture end together. Bar 1 of
     your own chords or melody is the first whole bar; chords without times are repeated to the end.
@@ -108,15 +139,28 @@ def generate(
     with console.report_errors():
         from vmusprod.batch.music import Destination, MusicWork
         from vmusprod.convert import draw_demo_clip
-        from vmusprod.jobs import OptionError, Options, demo_job, plan_jobs
+        from vmusprod.jobs import (
+            OptionError,
+            Options,
+            demo_job,
+            parse_sources,
+            plan_jobs,
+            unconditional_jobs,
+        )
+        from vmusprod.profile import Profile
 
         show = Console(quiet)
         options = Options(
             seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
-            soundfont, keep_audio, skip_existing, not no_cache,
+            soundfont, keep_audio, skip_existing, not no_cache, engine, density, loudness,
+            parse_sources(without), align, clip, candidates,
         )  # fmt: skip
         there = Destination(out, stems)
-        if not demo:
+        if unconditional:
+            if videos or demo:
+                raise OptionError("give videos or --unconditional, not both")
+            jobs = unconditional_jobs(unconditional, there.out, format, there.stems)
+        elif not demo:
             jobs = plan_jobs(videos or [], there.out, format, there.stems)
         elif videos or there.url is not None:
             raise OptionError("--demo draws its own video, into a folder of this machine")
@@ -127,10 +171,15 @@ def generate(
         work = there.around(MusicWork(options, [job.source for job in jobs]))
         failed = []
         names = [job.source.name for job in jobs]
-        for made in run_batch(show, work, jobs, names, at_once, ray, device):
+        watch = Profile()
+        heard = watch.listen if profile else None
+        for made in run_batch(show, work, jobs, names, at_once, ray, device, heard):
             _print(made, show, json, debug=console.debugging())
             if made.error is not None:
                 failed.append(made.input)
+        if profile:
+            for line in watch.table():
+                console.say(line)
         if failed and len(jobs) > 1:
             console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
         if failed:

@@ -11,6 +11,7 @@ import typer
 
 from vmus.console import Console
 
+Told = Callable[[str, float], None]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -36,11 +37,18 @@ def run_batch(
     jobs: int | None,
     ray: str | None = None,
     device: str = "cpu",
+    heard: Callable[[Told], Told] | None = None,
 ) -> Iterator[Any]:
-    """Yield the results of `work` for all items, in order, with one progress bar for all."""
+    """Yield the results of `work` for all items, in order, with one progress bar for all.
+
+    `heard` wraps what is told of the progress, to measure it; then nothing leaves this process.
+    """
     from vmusprod.batch.pool import cores, run_many
 
-    with _bar(show, names) as tell:
+    if heard is not None:
+        jobs, ray = 1, None
+    with _bar(show, names) as bar:
+        tell = bar if heard is None else _through(heard, bar)
         if ray is not None:
             from vmusprod.batch.cluster import run_on_cluster
 
@@ -50,6 +58,20 @@ def run_batch(
         for place, result in enumerate(results):
             tell(place, "done", 1.0)
             yield result
+
+
+def _through(
+    heard: Callable[[Told], Told], bar: Callable[[int, str, float], None]
+) -> Callable[[int, str, float], None]:
+    at = 0
+    listening = heard(lambda what, done: bar(at, what, done))
+
+    def tell(place: int, what: str, done: float) -> None:
+        nonlocal at
+        at = place
+        listening(what, done)
+
+    return tell
 
 
 @contextmanager

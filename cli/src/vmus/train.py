@@ -38,7 +38,8 @@ class Backend(StrEnum):
 def train(
     stage: Annotated[Stage, typer.Argument(metavar="chord|melody|accompaniment")],
     pack: Annotated[
-        Path | None, typer.Option(metavar="PACK", help="Songs, from vmus dataset pack.")
+        list[Path] | None,
+        typer.Option(metavar="PACK", help="Songs, from vmus dataset pack; may be repeated."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="The run's folder.")
@@ -61,6 +62,16 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
     init: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from these weights.")
+    ] = None,
+    without: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCES", help="Sources of the video to leave out: 'semantic,color,...'."
+        ),
+    ] = None,
+    video_share: Annotated[
+        float | None,
+        typer.Option(help="Share of songs with a video, 0 to 1, where PACKs hold both kinds."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a run found in DIR.")
@@ -88,6 +99,7 @@ def train(
     vmus train melody --pack songs.pack -o runs/melody --minutes 60
     vmus train melody --pack songs.pack -o runs/melody --minutes 60 --device cuda
     vmus train melody --evaluate songs.pack --weights runs/melody --json
+    vmus train chord --pack songs.pack --pack pairs.pack --init chord.safetensors -o runs/chord
     torchrun --nproc-per-node 2 -m vmus train melody --pack songs.pack -o runs/melody
 
     DIR holds state.pt to go on from, losses.jsonl and its plot, and the weights,
@@ -95,11 +107,11 @@ def train(
     """  # noqa: D301
     with console.report_errors():
         if evaluate is not None:
-            _evaluate(stage, evaluate, weights, device, json)
+            _evaluate(stage, evaluate, weights, device, without, json)
             return
-        from vmusprod.jobs import OptionError
+        from vmusprod.jobs import OptionError, parse_sources
 
-        if pack is None or out is None:
+        if not pack or out is None:
             raise OptionError("training needs --pack and -o, measuring needs --evaluate")
         from vmusprod.dataset.pack import Pack
         from vmusprod.devices import checked_device
@@ -110,10 +122,11 @@ def train(
             batch_tokens=batch_tokens, lr=lr, matrix_lr=matrix_lr, warmup=warmup,
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
             device=str(checked_device(device)), init=init, attention=attention.value,
+            without=parse_sources(without), video_share=_share(video_share),
             evaluate_minutes=evaluate_minutes,
         )  # fmt: skip
         show = Console(quiet)
-        trainer = Trainer(options, Pack(pack), out)
+        trainer = Trainer(options, Pack.joined(pack), out)
         if resume and trainer.resume():
             show.line(f"vmus: going on from step {trainer.step}")
         with show.progress(f"{stage.value} {config.value}") as progress:
@@ -132,10 +145,26 @@ def train(
             console.result(f"{out}: {trainer.step} steps, {told}")
 
 
-def _evaluate(stage: Stage, pack: Path, weights: Path | None, device: str, json: bool) -> None:
-    from vmusprod.evaluate import evaluate_stage
+def _share(share: float | None) -> float | None:
+    from vmusprod.jobs import OptionError
 
-    loss = evaluate_stage(stage.value, pack, weights, device)
+    if share is not None and not 0 < share <= 1:
+        raise OptionError(f"video share {share:g} is not above 0, at most 1")
+    return share
+
+
+def _evaluate(
+    stage: Stage,
+    pack: Path,
+    weights: Path | None,
+    device: str,
+    without: str | None,
+    json: bool,
+) -> None:
+    from vmusprod.evaluate import evaluate_stage
+    from vmusprod.jobs import parse_sources
+
+    loss = evaluate_stage(stage.value, pack, weights, device, parse_sources(without))
     if json:
         console.result(jsonlib.dumps(loss.to_dict()))
     else:

@@ -1,4 +1,4 @@
-"""Builds training packs from SymMV, POP909 and folders of MIDI files."""
+"""Builds training packs from SymMV, POP909, MuVi-Sync and folders of MIDI files."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from vmusprod import _vmus_rs
 from vmusprod.dataset.pack import pack_song, write_pack
+from vmusprod.dataset.pairs import iter_pairs, read_palette, weak_share
 from vmusprod.dataset.pop909 import iter_pop909
 from vmusprod.dataset.songs import Song, trim_bars
 from vmusprod.dataset.symmv import iter_symmv
@@ -26,11 +27,15 @@ Skipped = list[tuple[Path, str]]
 
 @dataclass
 class PackReport:
-    """How a pack came out: songs kept and mean grid fit by source, files left out and why."""
+    """How a pack came out: songs kept and mean grid fit by source, files left out and why.
+
+    weak: of MuVi-Sync's songs, the share whose chord changes fit no beat well.
+    """
 
     kept: dict[str, int] = field(default_factory=dict)
     fit: dict[str, float] = field(default_factory=dict)
     skipped: Skipped = field(default_factory=list)
+    weak: float = 0.0
 
 
 def iter_midi_folder(root: Path, skipped: Skipped, min_fit: float) -> Iterator[Song]:
@@ -66,10 +71,15 @@ def build_pack(
     symmv: Path | None = None,
     pop909: Path | None = None,
     midi: Path | None = None,
+    muvi: Path | None = None,
+    oasis: Path | None = None,
     min_fit: float = 0.6,
     progress: Callable[[str], None] | None = None,
 ) -> PackReport:
     """Write a pack of everything given; `progress` is told each song's name.
+
+    muvi: MuVi-Sync, chords with their videos, whose colours are those of oasis's pictures (OASIS)
+    of like affect; without oasis they have none.
 
     Raises InputError when nothing could be used, OutputError when `out` cannot be written.
     """
@@ -92,8 +102,18 @@ def build_pack(
                 continue
             entries.append(_entry(song))
             fits.setdefault(song.source, []).append(song.fit)
+    if muvi is not None:
+        found: list[float] = []
+        palette = None if oasis is None else read_palette(oasis)
+        for entry in iter_pairs(muvi, palette, report.skipped, found):
+            if progress is not None:
+                progress(str(entry["id"]))
+            entries.append(entry)
+        fits["muvi"] = found
+        report.weak = weak_share(found)
     if not entries:
         raise InputError(out, "no song could be packed")
+    fits = {k: v for k, v in fits.items() if v}
     report.kept = {k: len(v) for k, v in fits.items()}
     report.fit = {k: float(np.mean(v)) for k, v in fits.items()}
     write_pack(out, entries, {"kept": report.kept, "mean_fit": report.fit, "min_fit": min_fit})

@@ -10,13 +10,14 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.dataset.pack_video import PairedVideo, read_videos, video_arrays
 from vmusprod.errors import InputError
 from vmusprod.files import atomic_output
 from vmusprod.music import tokens as tk
@@ -39,6 +40,7 @@ class PackedSong:
 
     Streams are token arrays (T, 7) over `bars` bars; density and loudness hold, for each stream,
     one level 1..8 a bar (0: nothing to measure). tempo: beats a minute; mode: 0 major, 1 minor.
+    video: what was seen to it, if it is a pair; such a song may be chords alone, without notes.
     """
 
     id: str
@@ -52,6 +54,13 @@ class PackedSong:
     accompaniment: tk.Tokens
     density: dict[str, NDArray[np.int64]]
     loudness: dict[str, NDArray[np.int64]]
+    video: PairedVideo | None = None
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether melody and accompaniment can be learnt from it."""
+        notes = (self.melody[:, tk.TYPE] == tk.NOTE, self.accompaniment[:, tk.TYPE] == tk.NOTE)
+        return any(bool(there.any()) for there in notes)
 
 
 def to_common_key(
@@ -136,6 +145,7 @@ def write_pack(path: Path, songs: Iterable[dict[str, object]], about: dict[str, 
         arrays[f"{name}_offset"] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         rows = np.concatenate(streams) if streams else np.zeros((0, 7), np.int16)
         arrays[f"{name}_tokens"] = rows.astype(np.uint8)
+    arrays.update(video_arrays([_video_of(e) for e in entries]))
     plain = ("id", "source", "split", "bars", "tempo", "mode")
     table = [{k: e[k] for k in plain} for e in entries]
     header = json.dumps({"version": VERSION, "about": about, "songs": table})
@@ -145,11 +155,27 @@ def write_pack(path: Path, songs: Iterable[dict[str, object]], about: dict[str, 
     return len(entries)
 
 
+def _video_of(entry: dict[str, object]) -> PairedVideo | None:
+    video = entry.get("video")
+    return video if isinstance(video, PairedVideo) else None
+
+
 class Pack:
-    """A pack in memory.
+    """A pack in memory, or several in a row (`Pack.joined`).
 
     Raises InputError if the file is not a whole pack of this version.
     """
+
+    @classmethod
+    def joined(cls, paths: Sequence[Path]) -> Pack:
+        """Several packs as one: levels are ranked within each. Raises InputError, ValueError."""
+        if not paths:
+            raise ValueError("no pack given")
+        first, *others = (cls(path) for path in paths)
+        if others:
+            first.about = {"packs": [pack.about for pack in (first, *others)]}
+        first._songs = [song for pack in (first, *others) for song in pack._songs]
+        return first
 
     def __init__(self, path: Path) -> None:
         try:
@@ -180,6 +206,7 @@ def _read(
                for n in STREAMS}  # fmt: skip
     loudness = {n: _levels([_loudness(s, b) for s, b in zip(streams[n], bars, strict=True)])
                 for n in STREAMS}  # fmt: skip
+    videos = read_videos(arrays, len(table))
     for i, row in enumerate(table):
         tempo, mode = float(str(row["tempo"])), int(str(row["mode"]))
         if not (0 < tempo < np.inf and mode in (0, 1)):
@@ -191,6 +218,7 @@ def _read(
             accompaniment=streams["accompaniment"][i],
             density={n: density[n][i] for n in STREAMS},
             loudness={n: loudness[n][i] for n in STREAMS},
+            video=videos[i],
         )  # fmt: skip
 
 
@@ -216,9 +244,11 @@ def _streams(name: str, arrays: dict[str, NDArray[np.generic]], bars: list[int])
 
 
 def _density(tokens: tk.Tokens, bars: int) -> NDArray[np.float64]:
-    """Count notes (or chords) a bar, smoothed over four bars."""
+    """Count notes (or chords) a bar, smoothed over four bars; NaN if there are none at all."""
     bar, _ = tk.places(tokens)
     kept = (tokens[:, tk.TYPE] == tk.NOTE) | (tokens[:, tk.TYPE] == tk.CHORD)
+    if not kept.any():  # a song of chords alone says nothing of how dense notes are
+        return np.full(bars, np.nan)
     return _smooth(np.bincount(bar[kept], minlength=bars).astype(np.float64))
 
 

@@ -11,20 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vmusprod.models.config import StageConfig
+from vmusprod.models.task import STYLES, TEMPO_LEVELS
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
 
-TEMPO_LOW, TEMPO_STEP, TEMPO_LEVELS = 40.0, 5.0, 41
 CONTROL_LEVELS = 9
 """Density and loudness of a bar: 0 unknown, 1 sparse or soft ... 8 dense or loud."""
 PHRASE = 16
 TIMING_LEVELS = 101
-STYLES = ("unknown", "pop909", "symmv", "muvi")
-
-
-def tempo_level(bpm: float) -> int:
-    """Tempo in beats a minute to its embedding index (5 bpm a level)."""
-    return min(max(round((bpm - TEMPO_LOW) / TEMPO_STEP), 0), TEMPO_LEVELS - 1)
 
 
 @dataclass
@@ -32,7 +26,7 @@ class Context:
     """What is known of each token's place, all (T,) long.
 
     bar: absolute; step: 16th in the bar; timing: hundredths of the piece, 0..100; tempo: level;
-    mode: 0 unknown, 1 major, 2 minor; style: see STYLES; density, loudness: see CONTROL_LEVELS.
+    mode: 0 unknown, 1 major, 2 minor; style: see task.STYLES; density, loudness: see CONTROL_LEVELS.
     """
 
     bar: Tensor

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vmusprod.errors import VmusError
 from vmusprod.models import attention as att
 from vmusprod.models.controller import VideoInput
 from vmusprod.models.embeddings import Context
@@ -19,78 +17,12 @@ from vmusprod.models.grammar import Grammar
 from vmusprod.models.heads import CHAINS
 from vmusprod.models.layers import Packed
 from vmusprod.models.stage import SourceInput, Stage
+from vmusprod.models.task import Dice, Sheet, Task
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
 
 MAX_BAR_TOKENS = 160
 """A bar may not grow past this, so that a piece's length is bounded whatever the weights say."""
-MIN_TEMPERATURE = 1e-6
-
-
-@dataclass(frozen=True)
-class Dice:
-    """Temperature (0: always the likeliest) and nucleus of an attribute."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-
-    def draw(
-        self,
-        logits: NDArray[np.float64],
-        allowed: NDArray[np.bool_],
-        rng: np.random.Generator,
-    ) -> int:
-        """Draw one of the allowed indices. Works in float64 so that seeds reproduce.
-
-        The nucleus holds the likeliest values that together reach `top_p`, the one that reaches it
-        included. Raises VmusError on logits that are not finite, ValueError if nothing is allowed.
-        """
-        candidates = np.flatnonzero(allowed)
-        if not len(candidates):
-            raise ValueError("nothing is allowed")
-        scaled = logits[candidates]
-        if not np.isfinite(scaled).all():
-            raise VmusError("the model's predictions are not finite: its weights are unusable")
-        if self.temperature <= 0:
-            return int(candidates[np.argmax(scaled)])
-        p = np.exp((scaled - scaled.max()) / max(self.temperature, MIN_TEMPERATURE))
-        p /= p.sum()
-        order = np.argsort(-p, kind="stable")
-        total = np.cumsum(p[order])
-        kept = order[: int(np.searchsorted(total, self.top_p)) + 1]
-        ladder = np.cumsum(p[kept])
-        rung = int(np.searchsorted(ladder, rng.random() * ladder[-1], side="right"))
-        return int(candidates[kept[min(rung, len(kept) - 1)]])
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """The controls of a stream.
-
-    tempo: level; mode: 1 major, 2 minor; style: see STYLES; density, loudness: levels by bar
-    (0: let the model choose).
-    """
-
-    bars: int
-    tempo: int
-    mode: int
-    style: int
-    density: NDArray[np.int64]
-    loudness: NDArray[np.int64]
-
-    def context(
-        self, bar: NDArray[np.integer], step: NDArray[np.integer], device: torch.device
-    ) -> Context:
-        """Return the places of tokens as the model is told them."""
-        bar = np.minimum(bar, self.bars - 1)
-        timing = np.floor(100.0 * (bar + step / tk.STEPS_PER_BAR) / self.bars)
-        values = {
-            "bar": bar, "step": step, "timing": timing,
-            "tempo": np.full(len(bar), self.tempo), "mode": np.full(len(bar), self.mode),
-            "style": np.full(len(bar), self.style),
-            "density": self.density[bar], "loudness": self.loudness[bar],
-        }  # fmt: skip
-        return Context(**{f.name: _integers(values[f.name], device) for f in fields(Context)})
 
 
 class Source:
@@ -115,7 +47,7 @@ class Source:
         self.memory = model.encode(
             SourceInput(
                 _integers(tokens, device), _integers(sounding, device),
-                sheet.context(bar, step, device), packed,
+                _context(sheet, bar, step, device), packed,
             )
         )  # fmt: skip
         self.states = [
@@ -207,7 +139,7 @@ class Writer:
         if self.key >= 0:
             self.embedded.append(vector)
         bar, step = max(self.grammar.bar, 0), self.grammar.step
-        context = self.sheet.context(np.array([bar]), np.array([step]), self.device)
+        context = _context(self.sheet, np.array([bar]), np.array([step]), self.device)
         hints = np.full((1, rc.SLOTS), -1)
         table = vector[:0]
         known = [(s, int(h)) for s, h in enumerate(self.past.hints) if h >= 0]
@@ -283,6 +215,27 @@ class Writer:
             token[a] = chosen[a] = dice[name].draw(logits, allowed, rng)
             given.append(_integers(token[a : a + 1], self.device))
         return token
+
+
+def write_task(
+    model: Stage, task: Task, progress: Callable[[float], None] | None = None
+) -> tk.Tokens:
+    """Return the stream that a task asks for; progress is told the fraction done, 0..1."""
+    encoded = seen = None
+    if task.source is not None and task.chords is not None:
+        encoded = Source(model, task.source, task.chords, task.sheet)
+    else:
+        seen = video_states(model, task.video)
+    grammar = Grammar(model.config.stage, task.frame, task.melody)
+    writer = Writer(model, task.sheet, grammar, encoded, seen)
+    return writer.write(task.dice, task.random, progress)
+
+
+def _context(
+    sheet: Sheet, bar: NDArray[np.integer], step: NDArray[np.integer], device: torch.device
+) -> Context:
+    places = sheet.context(bar, step)
+    return Context(**{name: _integers(values, device) for name, values in places.items()})
 
 
 def _array(logits: Tensor) -> NDArray[np.float64]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -15,8 +14,8 @@ from vmusprod.errors import InputError
 from vmusprod.files import atomic_output
 from vmusprod.models.config import StageConfig
 from vmusprod.models.stage import Stage
+from vmusprod.models.weight_file import FORMAT, read_header, reading_weights
 
-FORMAT = "vmus-stage-1"
 MAX_LAYERS = 128
 
 
@@ -43,27 +42,14 @@ def load_stage(path: Path, stage: str | None = None) -> tuple[Stage, dict[str, o
     Raises InputError when the file is missing, damaged, of another program or of another stage, or
     holds weights that are not finite. Nothing larger than the file's own tensors is built.
     """
-    try:
+    config, about = read_header(path, stage)
+    with reading_weights(path):
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise InputError(path, "not a vmus weights file")
-            config = StageConfig.from_dict(json.loads(header["config"]))
-            if stage is not None and config.stage != stage:
-                raise InputError(path, f"holds the {config.stage} stage, not {stage}")
-            about = json.loads(header.get("about", "{}"))
             shapes = {k: file.get_slice(k).get_shape() for k in file.keys()}  # noqa: SIM118
             _check_shapes(config, shapes)
             weights = {k: file.get_tensor(k).float() for k in shapes}
-        if not isinstance(about, dict):
-            raise ValueError("its description is not an object")
         model = Stage(config)
         model.load_state_dict(weights)
-    except FileNotFoundError as e:
-        raise InputError(path, "no such file") from e
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as e:
-        cause = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
-        raise InputError(path, f"cannot be read as vmus weights ({cause[:200]})") from e
     if not all(torch.isfinite(w).all() for w in weights.values()):
         raise InputError(path, "holds weights that are not finite")
     return model.eval(), about
@@ -83,8 +69,3 @@ def _check_shapes(config: StageConfig, shapes: dict[str, list[int]]) -> None:
     for name, shape in shapes.items():
         if shape != wanted[name]:
             raise ValueError(f"{name} has shape {shape}, not {wanted[name]}")
-
-
-def default_weights() -> Path:
-    """Return the folder of the weights in the package."""
-    return Path(str(resources.files("vmusprod"))) / "weights" / "small"

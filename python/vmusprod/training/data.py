@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vmusprod.dataset.pack import PackedSong
+from vmusprod.dataset.pack_video import PairedVideo
 from vmusprod.models.attention import CHUNK, bar_slots
-from vmusprod.models.embeddings import STYLES, Context, tempo_level
+from vmusprod.models.config import SOURCES
+from vmusprod.models.controller import VideoInput
+from vmusprod.models.embeddings import Context
 from vmusprod.models.layers import MIN_PADDING, Packed
 from vmusprod.models.stage import DecoderInput, SourceInput
+from vmusprod.models.task import STYLES, tempo_level
 from vmusprod.music import recall as rc
 from vmusprod.music import tokens as tk
+from vmusprod.training.video import video_input
 
 Array = NDArray[np.int64]
 
@@ -44,6 +49,7 @@ class Example:
     run: Array
     aligned: Array
     source: Stream | None
+    video: PairedVideo | None = None
 
 
 def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | None]:
@@ -75,6 +81,7 @@ def make_example(stage: str, song: PackedSong) -> Example:
         run=np.concatenate([np.zeros((1, rc.SLOTS)), recall.run]).astype(np.int64),
         aligned=aligned.astype(np.int64),
         source=None if read is None else _stream(read, song, stage),
+        video=song.video if stage == "chord" else None,
     )
 
 
@@ -108,12 +115,16 @@ def _stream(tokens: tk.Tokens, song: PackedSong, stage: str) -> Stream:
 
 @dataclass(frozen=True)
 class Batch:
-    """Packed songs; target: (N, 7) of the real tokens, rows: (N,) their places in the decoder."""
+    """Packed songs; target: (N, 7) of the real tokens, rows: (N,) their places in the decoder.
+
+    video: what the chord stage may see, None where no song of the batch has a video.
+    """
 
     decoder: DecoderInput
     source: SourceInput | None
     target: Tensor
     rows: Tensor
+    video: VideoInput | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the same batch on a device."""
@@ -124,6 +135,8 @@ class Batch:
 def _move(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
+    if isinstance(value, dict):
+        return {name: _move(v, device) for name, v in value.items()}
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(_move(v, device) for v in value))
     if hasattr(value, "__dataclass_fields__"):
@@ -132,11 +145,16 @@ def _move(value: Any, device: torch.device) -> Any:
     return value
 
 
-def collate(examples: list[Example], rng: np.random.Generator | None = None) -> Batch:
-    """Pack songs end to end.
+def collate(
+    examples: list[Example],
+    rng: np.random.Generator | None = None,
+    sources: Sequence[str] = SOURCES,
+) -> Batch:
+    """Pack songs end to end, of their videos the `sources` named.
 
     With `rng` (training) controls are dropped song by song, so that the model also works where they
-    are unknown; without it (evaluation) density, loudness and style are unknown.
+    are unknown, and sources of the videos too; without it (evaluation) density, loudness and style
+    are unknown.
     """
     keep = [_kept_controls(rng) for _ in examples]
     decoder, offsets = _pack([e.decoder for e in examples], keep)
@@ -167,6 +185,7 @@ def collate(examples: list[Example], rng: np.random.Generator | None = None) -> 
         source,
         torch.from_numpy(np.concatenate([e.target for e in examples])),
         torch.from_numpy(np.concatenate(rows)),
+        video_input([e.video for e in examples], sources, rng),
     )  # fmt: skip
 
 
@@ -215,16 +234,43 @@ def _pack(
 
 
 class StageData:
-    """Songs as examples of one stage; made once, kept in memory."""
+    """Songs as examples of one stage; made once, kept in memory.
 
-    def __init__(self, songs: Sequence[PackedSong], stage: str) -> None:
+    Songs without notes are for the chord stage alone. video_share: of an epoch's tokens those of
+    songs with a video, if there are songs of both kinds (None: every song once); the others take
+    turns. sources: what is shown of the videos.
+    """
+
+    def __init__(
+        self,
+        songs: Sequence[PackedSong],
+        stage: str,
+        sources: Sequence[str] = SOURCES,
+        video_share: float | None = None,
+    ) -> None:
         self.stage = stage
-        self.examples = [make_example(stage, song) for song in songs]
+        self.sources = sources
+        self.video_share = video_share
+        kept = [song for song in songs if stage == "chord" or song.has_notes]
+        self.examples = [make_example(stage, song) for song in kept]
         self.tokens = sum(len(e.target) for e in self.examples)
+
+    def batch(self, chosen: Sequence[int], rng: np.random.Generator | None = None) -> Batch:
+        """Return some songs as a batch, see `collate`."""
+        return collate([self.examples[i] for i in chosen], rng, self.sources)
+
+    def _order(self, seed: int) -> Array:
+        order = np.random.default_rng(seed).permutation(len(self.examples))
+        seen = np.array([e.video is not None for e in self.examples], bool)[order]
+        if self.video_share is None or seen.all() or not seen.any():
+            return order
+        sizes = np.array([len(e.target) for e in self.examples])[order]
+        room = sizes[seen].sum() * (1 - self.video_share) / max(self.video_share, 1e-6)
+        return np.asarray(order[seen | (np.cumsum(np.where(seen, 0, sizes)) <= room)])
 
     def epoch(self, batch_tokens: int, seed: int) -> list[list[int]]:
         """Shuffled song indices, filled up to about `batch_tokens` decoder tokens a batch."""
-        order = np.random.default_rng(seed).permutation(len(self.examples))
+        order = self._order(seed)
         batches: list[list[int]] = [[]]
         held = 0
         for i in order:
@@ -241,8 +287,8 @@ class StageData:
         held: list[Example] = []
         for e in self.examples:
             if held and sum(len(h.target) for h in held) + len(e.target) > batch_tokens:
-                yield collate(held)
+                yield collate(held, None, self.sources)
                 held = []
             held.append(e)
         if held:
-            yield collate(held)
+            yield collate(held, None, self.sources)

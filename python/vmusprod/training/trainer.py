@@ -8,7 +8,7 @@ import struct
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,10 @@ from vmusprod.models.attention import use_backend
 from vmusprod.models.backend import find_backend
 from vmusprod.models.config import StageConfig
 from vmusprod.models.config import config as named_config
+from vmusprod.models.controller import sequence_slots
 from vmusprod.models.stage import Stage
 from vmusprod.models.weights import load_stage, save_stage
-from vmusprod.training.data import Batch, StageData, collate
+from vmusprod.training.data import Batch, StageData
 from vmusprod.training.distributed import (
     largest,
     mean_gradients,
@@ -48,6 +49,7 @@ class TrainOptions:
 
     Budget: whichever of `steps` and `minutes` ends first (minutes count this call only); with
     neither, ten epochs. Rates are at the top of the trapezoid. attention: see models/backend.py.
+    without: video sources that the chord stage shall not have. video_share: see `StageData`.
     """
 
     stage: str
@@ -66,15 +68,29 @@ class TrainOptions:
     evaluate_minutes: float = 10.0
     init: Path | None = None
     attention: str = "torch"
+    without: tuple[str, ...] = ()
+    video_share: float | None = None
     overrides: dict[str, object] = field(default_factory=dict)
 
 
 def forward(model: Stage, batch: Batch) -> dict[str, Tensor]:
     """Sum the losses of a batch by attribute, in nats."""
     memory = where = None
+    decoder = batch.decoder
     if batch.source is not None:
         memory, where = model.encode(batch.source), batch.source.packed
-    hidden = model(batch.decoder, memory, where)
+    elif batch.video is not None and model.controller is not None:
+        seen = model.controller(batch.video)
+        if seen is not None:
+            memory, where = seen
+            packed = decoder.packed
+            lengths = torch.tensor(packed.lengths, device=memory.device)
+            sequence = torch.repeat_interleave(
+                torch.arange(len(lengths), device=memory.device), lengths
+            )
+            slots = sequence_slots(sequence, len(lengths))
+            decoder = replace(decoder, packed=replace(packed, slots=slots))
+    hidden = model(decoder, memory, where)
     return model.heads.losses(hidden.index_select(0, batch.rows), batch.target)
 
 
@@ -113,13 +129,16 @@ class Trainer:
         self.rank, self.world = rank_and_world()
         self.device = own_device(torch.device(options.device), self.world)
         torch.manual_seed(options.seed)
-        self.config = _config(options)
+        self.config = _config(options, pack)
         self.model = Stage(self.config)
         if options.init is not None:
             self._init_from(options.init)
         self.model.to(self.device).train()
-        self.train_data = StageData(pack.songs("train"), options.stage)
-        self.val_data = StageData(pack.songs("val"), options.stage)
+        sources = self.config.sources
+        self.train_data = StageData(
+            pack.songs("train"), options.stage, sources, options.video_share
+        )
+        self.val_data = StageData(pack.songs("val"), options.stage, sources)
         if not self.train_data.examples:
             raise InputError(folder, "the pack has no training songs")
         self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr)
@@ -252,7 +271,7 @@ class Trainer:
         chosen = batches[(self.place + self.rank) % len(batches)]
         self.place += self.world
         rng = np.random.default_rng([self.options.seed, self.step, self.rank])
-        return collate([self.train_data.examples[i] for i in chosen], rng)
+        return self.train_data.batch(chosen, rng)
 
     def _train_step(self, progress: float) -> float:
         o = self.options
@@ -335,14 +354,18 @@ class Trainer:
             return  # an optional extra
 
 
-def _config(options: TrainOptions) -> StageConfig:
-    # Packs hold no video: a controller would stay as random as it was made.
-    changes: dict[str, object] = {"sources": (), **options.overrides}
+def _config(options: TrainOptions, pack: Pack) -> StageConfig:
+    named = named_config(options.config, options.stage)
+    # Where no song has a source, its encoder would stay as random as it was made.
+    shown = {name for song in pack.songs("train") if song.video for name in song.video.has}
+    shown -= set(options.without)
+    changes: dict[str, object] = {
+        "sources": tuple(name for name in named.sources if name in shown),
+        **options.overrides,
+    }
     if options.dropout is not None:
         changes["dropout"] = options.dropout
-    return StageConfig.from_dict(
-        {**named_config(options.config, options.stage).to_dict(), **changes}
-    )
+    return StageConfig.from_dict({**named.to_dict(), **changes})
 
 
 def _seed(*numbers: int) -> int:

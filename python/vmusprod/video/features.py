@@ -1,4 +1,4 @@
-"""What the video controller sees of a video: motion, scene cuts, colour; more sources may join.
+"""What the video controller sees of a video: motion, scene cuts, colour, and what networks see.
 
 Motion is the paper's (section 4.1): the mean absolute RGB difference of pictures 0.2 s apart. The
 colour histogram is the one the paper takes from HistoGAN: log-chroma (RGB-uv), 3 x 32 x 32, once a
@@ -16,7 +16,8 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -31,6 +32,7 @@ from vmusprod.errors import InputError
 from vmusprod.files import atomic_output
 from vmusprod.video.cuts import CutDetector
 from vmusprod.video.decode import MAX_SECONDS, VideoReader
+from vmusprod.video.networks import PictureNetwork, Watcher
 
 __all__ = ["MOTION_STEP", "VideoFeatures", "extract_features", "motion_steps", "seconds"]
 
@@ -64,9 +66,9 @@ class VideoFeatures:
     color : float32 (S, 3, 32, 32) or None
         RGB-uv log-chroma histogram of the picture shown at each full second; each sums to 1.
     affect : float32 (S, 2) or None
-        Valence and arousal.
+        Valence and arousal, each ranked, -1..1, among pictures (video/affect.py).
     semantic : float32 (S, 768) or None
-        CLIP image features.
+        CLIP image features, of length 1.
     warnings : tuple of str
         What was wrong with a file that could be read all the same.
     """
@@ -119,29 +121,39 @@ def motion_steps(duration: float) -> int:
 
 
 def extract_features(
-    path: str | os.PathLike[str], progress: Callable[[float], None] | None = None
+    path: str | os.PathLike[str],
+    progress: Callable[[float], None] | None = None,
+    networks: Sequence[PictureNetwork] = (),
 ) -> VideoFeatures:
-    """Decode a whole video once and return its motion, cuts and colour.
+    """Decode a whole video once and return its motion, cuts and colour, and what networks see.
 
-    `progress` is told the fraction done, 0..1. Memory grows by 12 kB a second of video (the colour
-    histogram), whatever the size of the picture. Raises InputError: missing, not a video, only
-    sound, no decodable picture, longer than 12 hours.
+    `progress` is told the fraction done, 0..1. `networks` look at the picture of each full second.
+    Memory grows by 12 kB a second of video (the colour histogram), whatever the size of the
+    picture. Raises InputError: missing, not a video, only sound, no decodable picture, longer than
+    12 hours.
     """
-    sampler = _Sampler()
-    detector = CutDetector()
-    with VideoReader(Path(path), progress) as pictures:
+    with ExitStack() as stack:
+        watchers = [stack.enter_context(Watcher(network)) for network in networks]
+        sampler = _Sampler(watchers)
+        detector = CutDetector()
+        pictures = stack.enter_context(VideoReader(Path(path), progress))
         for picture in pictures:
             detector.add(picture.frame, picture.start)
             sampler.add(picture.frame, picture.end)
-    duration = pictures.duration
-    motion, color = sampler.finish(duration)
-    return VideoFeatures(duration, motion, detector.cuts(), color, warnings=pictures.warnings)
+        duration = pictures.duration
+        motion, color = sampler.finish(duration)
+        seen = {w.network.name: w.rows(seconds(duration)) for w in watchers}
+        return VideoFeatures(
+            duration, motion, detector.cuts(), color, seen.get("affect"), seen.get("semantic"),
+            pictures.warnings,
+        )  # fmt: skip
 
 
 class _Sampler:
     """Takes the picture shown at each multiple of 0.2 s, and its colours at each full second."""
 
-    def __init__(self) -> None:
+    def __init__(self, watchers: Sequence[Watcher] = ()) -> None:
+        self._watchers = watchers
         self._reformatter = VideoReformatter()
         self._size = (0, 0)
         self._before: NDArray[np.uint8] | None = None
@@ -163,6 +175,8 @@ class _Sampler:
         full = math.ceil(last / _STEPS_A_SECOND) - math.ceil(first / _STEPS_A_SECOND)
         if full:
             self._color += [color_histogram(_picked(picture))] * full
+            for watcher in self._watchers:
+                watcher.add(frame, full)
 
     def finish(self, duration: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(motion, color) for a video of `duration` seconds."""

@@ -2,6 +2,7 @@
 
 mod beats;
 mod convert;
+mod engine;
 mod functions;
 mod harmony;
 mod melody;
@@ -13,14 +14,19 @@ use crate::Error;
 impl From<Error> for PyErr {
     /// The one map from the crate's errors to Python's exceptions; exhaustive on purpose.
     fn from(error: Error) -> Self {
-        use pyo3::exceptions::{PyTypeError, PyValueError};
+        use pyo3::exceptions::{
+            PyFloatingPointError, PyInterruptedError, PyTypeError, PyValueError,
+        };
         let text = error.to_string();
         match error {
             Error::Type { .. } => PyTypeError::new_err(text),
             Error::LengthMismatch { .. }
             | Error::Shape { .. }
             | Error::ShapeMismatch { .. }
-            | Error::Value { .. } => PyValueError::new_err(text),
+            | Error::Value { .. }
+            | Error::Weights(_) => PyValueError::new_err(text),
+            Error::NotFinite => PyFloatingPointError::new_err(text),
+            Error::Stopped => PyInterruptedError::new_err(text),
         }
     }
 }
@@ -33,6 +39,8 @@ mod _vmus_rs {
         beat_features, beat_readings, downbeat_odds, event_features, find_beats, find_downbeats,
         find_pulses,
     };
+    #[pymodule_export]
+    use super::engine::StageEngine;
     #[pymodule_export]
     use super::functions::{
         bar_ranges, color_histogram, encode_tokens, quantize, recognize_chords, rgb_difference,

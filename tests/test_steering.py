@@ -1,0 +1,163 @@
+"""What a video asks of the music: calm is sparse and soft, a chase is not, sad is minor."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny_models import save_tiny
+from tiny_muvi import write_muvi
+from vmusprod.compose import Composer, Settings
+from vmusprod.control import Control
+from vmusprod.dataset.fit_heads import fit, read_songs, report
+from vmusprod.errors import InputError
+from vmusprod.models.config import SOURCES
+from vmusprod.steering import Heads, default_heads, see, steer
+from vmusprod.video.features import VideoFeatures, motion_steps, seconds
+
+
+def video(
+    duration: float = 60.0,
+    motion: float = 10.0,
+    affect: tuple[float, float] | None = (0.0, 0.0),
+    cuts: int = 0,
+    semantic: int | None = None,
+) -> VideoFeatures:
+    count = seconds(duration)
+    rows = None
+    if semantic is not None:
+        rows = np.random.default_rng(semantic).normal(size=(1, 768)).repeat(count, 0) * 0.1
+        rows = (rows + default_heads().clip_mean).astype(np.float32)
+    return VideoFeatures(
+        duration,
+        np.full(motion_steps(duration), motion, np.float32),
+        np.linspace(0.6, duration - 0.6, cuts).astype(np.float32),
+        affect=None if affect is None else np.tile(np.float32(affect), (count, 1)),
+        semantic=rows,
+    )
+
+
+def test_calm_and_frantic() -> None:
+    calm = steer(video(motion=3.0, affect=(0.2, -0.5))).places.mean(axis=0)
+    frantic = steer(video(motion=45.0, affect=(0.0, 0.6), cuts=30)).places.mean(axis=0)
+    assert (calm < 0.35).all()
+    assert (frantic > 0.65).all()
+    # Sources that are missing, or not looked at, say nothing.
+    less = steer(video(motion=45.0, affect=None, cuts=30)).places.mean(axis=0)
+    assert (less > 0.6).all()
+    blind = steer(video(motion=45.0, affect=(0.0, 0.6)), without=SOURCES).places.mean(axis=0)
+    assert (np.abs(blind - 0.5) < 0.25).all()
+
+
+def test_sad_and_glad() -> None:
+    sad, glad = steer(video(affect=(-0.8, 0.0))).minor, steer(video(affect=(0.7, 0.0))).minor
+    assert sad > 0.7
+    assert glad < 0.2
+    assert glad < steer(video(affect=None)).minor < sad
+    assert (
+        steer(video(affect=(-0.8, 0.0)), without=("affect",)).minor
+        == steer(video(affect=None)).minor
+    )
+
+
+def test_a_chase_within_a_calm_film() -> None:
+    film = video(120.0, motion=4.0)
+    film.motion[300:450] = 60.0
+    places = steer(film).places
+    chase, calm = places[62:88].mean(axis=0), places[20:55].mean(axis=0)
+    assert (chase > calm + 0.2).all()
+    levels = steer(film).levels(0.0, np.arange(2.0, 121.0, 2.0))
+    assert levels.shape == (60, 2)
+    assert levels.min() >= 1
+    assert levels.max() <= 8
+    assert (levels[32:43].mean(axis=0) > levels[10:27].mean(axis=0)).all()
+
+
+def test_clip_is_heard() -> None:
+    heads = default_heads()
+    one, other = (steer(video(semantic=seed)) for seed in (1, 2))
+    assert not np.allclose(one.places, other.places)
+    assert one.minor != other.minor
+    assert not np.allclose(one.tonics, other.tonics)
+    assert one.tonics.sum() == pytest.approx(1)
+    same = steer(video(semantic=1), without=("semantic",))
+    assert np.allclose(same.places, steer(video()).places)
+    big = video(semantic=1)
+    assert big.semantic is not None
+    scaled = replace(big, semantic=big.semantic * 7)  # only the direction counts
+    assert np.allclose(steer(scaled).places, one.places, atol=1e-5)
+    assert see(big).semantic is not None
+    assert heads.clip.shape == (768, 2)
+
+
+@pytest.mark.parametrize("duration", [0.04, 0.5, 2.0, 7.3, 7200.0])
+def test_any_length(duration: float) -> None:
+    found = steer(video(duration))
+    assert found.places.shape == (seconds(duration), 2)
+    assert np.isfinite(found.places).all()
+    assert 0 < found.minor < 1
+    assert found.levels(duration * 2, np.array([duration * 3])).tolist()[0][0] in range(1, 9)
+
+
+def test_control_lets_the_user_decide() -> None:
+    clip = video(motion=45.0, affect=(-0.9, 0.5))
+    ends = np.arange(2.0, 61.0, 2.0)
+    own = Control(clip, Settings(density=2, loudness=1))
+    density, loudness = own.levels(0.0, ends)
+    assert set(density.tolist()) == {2}
+    assert set(loudness.tolist()) == {1}
+    note = np.array([[0, 4, 60, 66]], np.int32)
+    assert own.dynamics(note)[0, 3] < 60
+    assert Control(clip, Settings()).dynamics(note)[0, 3] > 66
+    blind = Control(clip, Settings(without=SOURCES))
+    assert not np.any(blind.levels(0.0, ends))
+    assert np.array_equal(blind.dynamics(note), note)
+    edge = np.array([[0, 4, 60, 127], [0, 4, 60, 1]], np.int32)
+    for level in (1, 8):
+        moved = Control(clip, Settings(loudness=level)).dynamics(edge)[:, 3]
+        assert moved.min() >= 1
+        assert moved.max() <= 127
+    keys = [Control(clip, Settings(seed)).key for seed in range(40)]
+    assert len({tonic for tonic, _ in keys}) > 6
+    assert sum(mode for _, mode in keys) > 25
+    assert keys == [Control(clip, Settings(seed)).key for seed in range(40)]
+
+
+def test_the_composer_hears_the_video(tmp_path: Path) -> None:
+    composer = Composer(save_tiny(tmp_path))
+    calm, frantic = video(20.0, 2.0, (0.3, -0.6)), video(20.0, 50.0, (0.0, 0.7), 12)
+    one, other = (composer.compose(clip, Settings(1, key=(0, 0))) for clip in (calm, frantic))
+    assert one.plan.tempo < 95 < 125 < other.plan.tempo
+    soft, loud = (p.accompaniment[:, 3].mean() for p in (one, other))
+    assert loud > soft + 5
+    mine = np.array([[16, 8, 60, 100]], np.int32)
+    kept = composer.compose(calm, Settings(1, (0, 0), melody=mine)).melody
+    assert kept[:, 3].tolist() == [100]
+
+
+def test_heads_are_fitted_and_read_again(tmp_path: Path) -> None:
+    root = write_muvi(tmp_path / "m", songs=5)
+    heads = fit(read_songs(root, "train"))
+    said = report(heads, read_songs(root, "val"))
+    assert {"clip mode accuracy", "always major", "pixels density r by second"} <= set(said)
+    path = tmp_path / "heads.npz"
+    np.savez(path, **{f.name: getattr(heads, f.name) for f in fields(heads)})
+    clip = video(semantic=3)
+    assert np.allclose(steer(clip, heads=Heads.load(path)).places, steer(clip, heads=heads).places)
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match="steering heads"):
+        Heads.load(path)
+    with pytest.raises(InputError):
+        Heads.load(tmp_path / "none.npz")
+
+
+@pytest.mark.shared
+def test_heads_on_unseen_videos(shared: Path) -> None:
+    said = report(default_heads(), read_songs(shared / "data" / "MuVi-Sync", "val"))
+    assert said["clip density r by song"] > 0.45
+    assert said["clip loudness r by within"] > 0.5
+    assert said["pixels loudness r by within"] > 0.5
+    assert said["clip mode AUC"] > 0.6

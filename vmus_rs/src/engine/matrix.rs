@@ -1,0 +1,448 @@
+//! Matrices of weights, laid out so that sixteen rows are computed at once.
+//!
+//! Rows come in blocks of sixteen; a block holds its columns one after the other, sixteen numbers each.
+//! So every output is one chain of fused additions along the columns, in the same order at every level and
+//! for any number of vectors at a time, and no sum across lanes is ever needed.
+
+use super::simd::{LANES, Lanes, Level, Work};
+use crate::{Error, Result};
+
+/// How weights are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Half precision: what weight files hold.
+    F16,
+    /// A byte a weight and a scale a row; vectors are rounded to 16 bits or as many as sums allow.
+    I8,
+}
+
+impl Precision {
+    /// The precision of that name: `f32`, `f16`, `int8`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] on another name.
+    pub fn find(name: &str) -> Result<Self> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "f16" => Ok(Self::F16),
+            "int8" => Ok(Self::I8),
+            _ => Err(Error::Value {
+                name: "precision",
+                index: None,
+                must: "f32, f16 or int8",
+                actual: name.to_owned(),
+            }),
+        }
+    }
+}
+
+/// Vectors are multiplied in groups of this many, so that they stay in the cache.
+const GROUP: usize = 64;
+/// Rows of a tile, in blocks.
+const MOST_BLOCKS: usize = 4;
+
+enum Store {
+    Single(Vec<[f32; LANES]>),
+    Half(Vec<[u16; LANES]>),
+    Byte { pairs: Vec<[i8; 2 * LANES]>, scales: Vec<f32>, most: f32 },
+}
+
+/// A matrix of weights (rows, cols) with, perhaps, a bias a row.
+pub(crate) struct Matrix {
+    rows: usize,
+    cols: usize,
+    store: Store,
+    bias: Option<Vec<f32>>,
+}
+
+/// Where matrices put what they need in between; and the level to work at.
+pub(crate) struct Room {
+    pub(crate) level: Level,
+    pairs: Vec<[i16; 2]>,
+    scales: Vec<f32>,
+}
+
+impl Room {
+    pub(crate) fn new(level: Level) -> Self {
+        Self { level, pairs: Vec::new(), scales: Vec::new() }
+    }
+}
+
+impl Matrix {
+    /// From weights (rows, cols) in C order.
+    pub(crate) fn new(
+        weights: &[f32],
+        rows: usize,
+        bias: Option<Vec<f32>>,
+        precision: Precision,
+    ) -> Self {
+        let cols = if rows == 0 { 0 } else { weights.len() / rows };
+        let at = |r: usize, c: usize| if r < rows && c < cols { weights[r * cols + c] } else { 0.0 };
+        let blocks = rows.div_ceil(LANES);
+        let places = (0..blocks).flat_map(|b| (0..cols).map(move |c| (b * LANES, c)));
+        let store = match precision {
+            Precision::F32 => {
+                Store::Single(places.map(|(r, c)| std::array::from_fn(|l| at(r + l, c))).collect())
+            }
+            Precision::F16 => {
+                let half = |x: f32| half::f16::from_f32(x).to_bits();
+                Store::Half(
+                    places.map(|(r, c)| std::array::from_fn(|l| half(at(r + l, c)))).collect(),
+                )
+            }
+            Precision::I8 => bytes(weights, rows, cols),
+        };
+        Self { rows, cols, store, bias }
+    }
+
+    /// Number of outputs.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Multiplies each vector of `x` (N, cols); `out` becomes (N, rows).
+    pub(crate) fn apply(&self, x: &[f32], room: &mut Room, out: &mut Vec<f32>) {
+        let count = x.len() / self.cols.max(1);
+        out.clear();
+        out.resize(count * self.rows, 0.0);
+        let groups = x.chunks(GROUP * self.cols.max(1));
+        for (x, out) in groups.zip(out.chunks_mut(GROUP * self.rows.max(1))) {
+            match &self.store {
+                Store::Single(w) => room.level.run(Floats { matrix: self, w, x, out }),
+                Store::Half(w) => room.level.run(Floats { matrix: self, w, x, out }),
+                Store::Byte { pairs, scales, most } => {
+                    let Room { level, pairs: rounded, scales: steps } = room;
+                    level.run(Round { x, cols: self.cols, most: *most, pairs: rounded, steps });
+                    level.run(Bytes { matrix: self, w: pairs, scales, x: rounded, steps, out });
+                }
+            }
+        }
+        if let Some(bias) = &self.bias {
+            for row in out.chunks_exact_mut(self.rows.max(1)) {
+                super::ops::add(row, bias);
+            }
+        }
+    }
+}
+
+/// Rounds each row to -127..=127.
+fn bytes(weights: &[f32], rows: usize, cols: usize) -> Store {
+    let scales: Vec<f32> = weights
+        .chunks_exact(cols.max(1))
+        .map(|row| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0)
+        .collect();
+    let at = |r: usize, c: usize| -> i8 {
+        if r >= rows || c >= cols || scales[r] == 0.0 {
+            return 0;
+        }
+        #[expect(clippy::cast_possible_truncation)] // within -127..=127
+        let byte = (weights[r * cols + c] / scales[r]).round_ties_even() as i8;
+        byte
+    };
+    let blocks = rows.div_ceil(LANES);
+    let pairs = (0..blocks)
+        .flat_map(|b| (0..cols.div_ceil(2)).map(move |c| (b * LANES, 2 * c)))
+        .map(|(r, c)| std::array::from_fn(|i| at(r + i / 2, c + i % 2)))
+        .collect();
+    // No sum of products may pass 2^31.
+    let most = (i64::from(i32::MAX) / (127 * (cols.max(1) as i64 + 1))).clamp(1, 32_767);
+    #[expect(clippy::cast_precision_loss)] // at most 32,767
+    let most = most as f32;
+    Store::Byte { pairs, scales, most }
+}
+
+/// A block's column in floats.
+trait Column: Copy {
+    fn lanes<S: Lanes>(&self, s: S) -> S::Floats;
+}
+
+impl Column for [f32; LANES] {
+    #[inline(always)]
+    fn lanes<S: Lanes>(&self, s: S) -> S::Floats {
+        s.load(self)
+    }
+}
+
+impl Column for [u16; LANES] {
+    #[inline(always)]
+    fn lanes<S: Lanes>(&self, s: S) -> S::Floats {
+        s.load_half(self)
+    }
+}
+
+/// A product of `vectors` vectors at a time by some blocks of rows at a time, as wide as fits the registers.
+trait Tiles {
+    fn tile<S: Lanes, const R: usize, const C: usize>(&mut self, s: S, block: usize, first: usize);
+
+    #[inline(always)]
+    fn run_tiles<S: Lanes>(&mut self, s: S, blocks: usize, count: usize) {
+        let mut block = 0;
+        while block < blocks {
+            let left = blocks - block;
+            block += if left >= MOST_BLOCKS {
+                self.columns::<S, 4>(s, block, count);
+                4
+            } else if left >= 2 {
+                self.columns::<S, 2>(s, block, count);
+                2
+            } else {
+                self.columns::<S, 1>(s, block, count);
+                1
+            };
+        }
+    }
+
+    /// All vectors with R blocks of rows: their weights are read from memory once.
+    #[inline(always)]
+    fn columns<S: Lanes, const R: usize>(&mut self, s: S, block: usize, count: usize) {
+        let mut first = 0;
+        while first < count {
+            let left = count - first;
+            first += if left >= 4 && (S::WIDE || R <= 2) {
+                self.tile::<S, R, 4>(s, block, first);
+                4
+            } else if left >= 2 {
+                self.tile::<S, R, 2>(s, block, first);
+                2
+            } else {
+                self.tile::<S, R, 1>(s, block, first);
+                1
+            };
+        }
+    }
+}
+
+struct Floats<'a, W> {
+    matrix: &'a Matrix,
+    w: &'a [W],
+    x: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl<W: Column> Work for Floats<'_, W> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(mut self, s: S) {
+        let count = self.x.len() / self.matrix.cols.max(1);
+        self.run_tiles(s, self.matrix.rows.div_ceil(LANES), count);
+    }
+}
+
+impl<W: Column> Tiles for Floats<'_, W> {
+    #[inline(always)]
+    fn tile<S: Lanes, const R: usize, const C: usize>(&mut self, s: S, block: usize, first: usize) {
+        let cols = self.matrix.cols;
+        let w: [&[W]; R] = std::array::from_fn(|r| &self.w[(block + r) * cols..][..cols]);
+        let x: [&[f32]; C] = std::array::from_fn(|c| &self.x[(first + c) * cols..][..cols]);
+        let mut sums = [[s.splat(0.0); C]; R];
+        for k in 0..cols {
+            // No closures in here: they would not be compiled for the level.
+            let mut weights = [s.splat(0.0); R];
+            for r in 0..R {
+                weights[r] = w[r][k].lanes(s);
+            }
+            for c in 0..C {
+                let x = s.splat(x[c][k]);
+                for r in 0..R {
+                    sums[r][c] = s.fma(weights[r], x, sums[r][c]);
+                }
+            }
+        }
+        for r in 0..R {
+            for c in 0..C {
+                put(self.matrix.rows, self.out, block + r, first + c, s.floats(sums[r][c]));
+            }
+        }
+    }
+}
+
+/// Writes sixteen outputs of a vector, fewer in the last block.
+#[inline(always)]
+fn put(rows: usize, out: &mut [f32], block: usize, vector: usize, lanes: [f32; LANES]) {
+    let row = block * LANES;
+    let here = LANES.min(rows - row);
+    out[vector * rows + row..][..here].copy_from_slice(&lanes[..here]);
+}
+
+/// Rounds vectors to whole numbers in pairs; one step size a vector.
+struct Round<'a> {
+    x: &'a [f32],
+    cols: usize,
+    most: f32,
+    pairs: &'a mut Vec<[i16; 2]>,
+    steps: &'a mut Vec<f32>,
+}
+
+impl Work for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(self, _: S) {
+        // Adding and taking away this rounds to even and leaves the whole number in the low bits.
+        const ROUND: f32 = 12_582_912.0;
+        self.pairs.clear();
+        self.steps.clear();
+        for x in self.x.chunks_exact(self.cols.max(1)) {
+            let most = x.iter().fold(0u32, |most, x| most.max(x.to_bits() & 0x7fff_ffff));
+            let largest = f32::from_bits(most);
+            let finite = largest.is_finite();
+            // Where a number is not finite no output may look as if it were.
+            self.steps.push(if finite { largest / self.most } else { f32::NAN });
+            let scale = if finite && largest > 0.0 { self.most / largest } else { 0.0 };
+            // The least subnormal numbers have no finite inverse: they count as zero.
+            let scale = if scale.is_finite() { scale } else { 0.0 };
+            let whole = |x: f32| {
+                #[expect(clippy::cast_possible_truncation)] // the low half is wanted
+                let low = x.mul_add(scale, ROUND).to_bits() as u16;
+                low.cast_signed()
+            };
+            let pairs = x.chunks_exact(2);
+            let rest = pairs.remainder().first().map(|&x| [whole(x), 0]);
+            self.pairs.extend(pairs.map(|pair| [whole(pair[0]), whole(pair[1])]));
+            self.pairs.extend(rest);
+        }
+    }
+}
+
+struct Bytes<'a> {
+    matrix: &'a Matrix,
+    w: &'a [[i8; 2 * LANES]],
+    scales: &'a [f32],
+    x: &'a [[i16; 2]],
+    steps: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Work for Bytes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Lanes>(mut self, s: S) {
+        self.run_tiles(s, self.matrix.rows.div_ceil(LANES), self.steps.len());
+    }
+}
+
+impl Tiles for Bytes<'_> {
+    #[inline(always)]
+    fn tile<S: Lanes, const R: usize, const C: usize>(&mut self, s: S, block: usize, first: usize) {
+        let pairs = self.matrix.cols.div_ceil(2);
+        let w: [&[[i8; 2 * LANES]]; R] =
+            std::array::from_fn(|r| &self.w[(block + r) * pairs..][..pairs]);
+        let x: [&[[i16; 2]]; C] = std::array::from_fn(|c| &self.x[(first + c) * pairs..][..pairs]);
+        let mut sums = [[s.zeros(); C]; R];
+        for k in 0..pairs {
+            let mut weights = [s.splat_pair([0; 2]); R];
+            for r in 0..R {
+                weights[r] = s.load_pairs(&w[r][k]);
+            }
+            for c in 0..C {
+                let x = s.splat_pair(x[c][k]);
+                for r in 0..R {
+                    sums[r][c] = s.dot(sums[r][c], weights[r], x);
+                }
+            }
+        }
+        for r in 0..R {
+            let row = (block + r) * LANES;
+            for c in 0..C {
+                let sums = s.integers(sums[r][c]);
+                let mut lanes = [0.0f32; LANES];
+                for (l, scale) in self.scales[row..].iter().take(LANES).enumerate() {
+                    #[expect(clippy::cast_precision_loss)] // rounding is what int8 is about
+                    let sum = sums[l] as f32;
+                    lanes[l] = sum * scale * self.steps[first + c];
+                }
+                put(self.matrix.rows, self.out, block + r, first + c, lanes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::cast_precision_loss)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    fn shapes() -> impl Iterator<Item = (usize, usize, usize)> {
+        let some = [(1, 1, 1), (3, 5, 2), (16, 7, 3), (65, 33, 9), (129, 64, 65), (200, 257, 6)];
+        some.into_iter()
+    }
+
+    #[test]
+    fn every_level_and_grouping_gives_the_same_bits() {
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            for (rows, cols, count) in shapes() {
+                let bias = (rows % 2 == 1).then(|| numbers(rows, 3));
+                let matrix = Matrix::new(&numbers(rows * cols, 1), rows, bias, precision);
+                let x = numbers(count * cols, 2);
+                let (mut first, mut again) = (Vec::new(), Vec::new());
+                matrix.apply(&x, &mut Room::new(Level::Plain), &mut first);
+                for level in Level::available() {
+                    let mut room = Room::new(level);
+                    matrix.apply(&x, &mut room, &mut again);
+                    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&first), bits(&again), "{level:?} {precision:?}");
+                    for (x, row) in x.chunks(cols).zip(first.chunks(rows)) {
+                        matrix.apply(x, &mut room, &mut again);
+                        assert_eq!(bits(row), bits(&again), "{level:?} {precision:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_right() {
+        let bounds = [(Precision::F32, 1e-5), (Precision::F16, 2e-3), (Precision::I8, 2e-2)];
+        for (precision, bound) in bounds {
+            for (rows, cols, count) in shapes() {
+                let (w, x) = (numbers(rows * cols, 1), numbers(count * cols, 2));
+                let matrix = Matrix::new(&w, rows, None, precision);
+                let mut out = Vec::new();
+                matrix.apply(&x, &mut Room::new(Level::best()), &mut out);
+                for (i, got) in out.iter().enumerate() {
+                    let (x, w) = (&x[i / rows * cols..][..cols], &w[i % rows * cols..][..cols]);
+                    let want: f64 =
+                        x.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                    let allowed = bound * (cols as f64).sqrt();
+                    assert!((f64::from(*got) - want).abs() < allowed, "{precision:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_hidden() {
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            for bad in [f32::NAN, f32::INFINITY] {
+                let mut out = Vec::new();
+                let matrix = Matrix::new(&[1.0, 2.0], 1, None, precision);
+                matrix.apply(&[bad, 1.0], &mut Room::new(Level::best()), &mut out);
+                assert!(!out[0].is_finite());
+            }
+        }
+    }
+
+    #[test]
+    fn no_sum_overflows() {
+        for cols in [1, 66, 8192, 40_960] {
+            let matrix = Matrix::new(&vec![1.0; cols], 1, None, Precision::I8);
+            let mut out = Vec::new();
+            matrix.apply(&vec![3.0; cols], &mut Room::new(Level::Plain), &mut out);
+            assert!((out[0] / (3.0 * cols as f32) - 1.0).abs() < 2e-3);
+        }
+    }
+}

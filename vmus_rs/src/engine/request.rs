@@ -1,0 +1,163 @@
+//! What a stage is asked to write, checked before it is written.
+
+use super::config::{ATTRIBUTES, SIZES, StageName};
+use super::controller::{self, Rows};
+use super::dice::{Dice, Random};
+use super::embeddings::Place;
+use super::grammar::Frame;
+use super::past::Walk;
+use crate::tokens::Token;
+use crate::{Error, Note, Result};
+
+const STEPS_PER_BAR: usize = 16;
+const STEPS_PER_BEAT: usize = 4;
+const BEATS_PER_BAR: usize = 4;
+const MAX_BARS: usize = 1 << 16;
+
+/// The controls of a stream; levels as in `python/vmusprod/models/task.py`.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    /// Bars of the stream.
+    pub bars: usize,
+    /// Tempo level.
+    pub tempo: usize,
+    /// 0 unknown, 1 major, 2 minor.
+    pub mode: usize,
+    /// Whose way of playing.
+    pub style: usize,
+    /// Level by bar, 0: free.
+    pub density: Vec<usize>,
+    /// Level by bar, 0: free.
+    pub loudness: Vec<usize>,
+}
+
+impl Sheet {
+    /// What the model is told of a place.
+    pub(crate) fn place(&self, bar: usize, step: usize) -> Place {
+        let bar = bar.min(self.bars - 1);
+        #[expect(clippy::cast_precision_loss)] // far below 2^52
+        let share = 100.0 * (bar as f64 + step as f64 / STEPS_PER_BAR as f64) / self.bars as f64;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // within 0..=100
+        let timing = share.floor() as usize;
+        let level = |levels: &[usize]| levels.get(bar).copied().unwrap_or(0);
+        Place {
+            bar,
+            step,
+            timing,
+            tempo: self.tempo,
+            mode: self.mode,
+            style: self.style,
+            density: level(&self.density),
+            loudness: level(&self.loudness),
+        }
+    }
+}
+
+/// A source stream and the chords under it, one id a beat.
+pub struct SourceStream {
+    /// The encoder's tokens.
+    pub tokens: Vec<Token>,
+    /// One id a beat.
+    pub chords: Vec<u8>,
+}
+
+/// One stream to be written.
+pub struct Request {
+    /// What it is written into.
+    pub frame: Frame,
+    /// Its controls.
+    pub sheet: Sheet,
+    /// What melody and accompaniment read.
+    pub source: Option<SourceStream>,
+    /// The finished melody, for the accompaniment.
+    pub melody: Vec<Note>,
+    /// What the chord stage sees.
+    pub video: Vec<Rows>,
+    /// One for each attribute.
+    pub dice: [Dice; ATTRIBUTES],
+    /// Decides the draws.
+    pub random: Random,
+}
+
+impl Request {
+    /// Fails on what no stage could write.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] that says what is wrong.
+    pub fn check(&self, stage: StageName) -> Result<()> {
+        let bars = |name, bars: usize| {
+            if (1..=MAX_BARS).contains(&bars) {
+                return Ok(());
+            }
+            let must = "within 1..=65536";
+            Err(Error::Value { name, index: None, must, actual: bars.to_string() })
+        };
+        bars("frame.bars", self.frame.bars)?;
+        bars("sheet.bars", self.sheet.bars)?;
+        if self.frame.first_step >= STEPS_PER_BAR || self.frame.silence == 0 {
+            return Err(Error::Value {
+                name: "frame",
+                index: None,
+                must: "a first step within 0..=15 and a silence of at least 1",
+                actual: format!("{} and {}", self.frame.first_step, self.frame.silence),
+            });
+        }
+        if (stage == StageName::Chord) != self.source.is_none() {
+            return Err(Error::Value {
+                name: "source",
+                index: None,
+                must: "given to melody and accompaniment, and only to them",
+                actual: format!("that of the stage {stage:?}"),
+            });
+        }
+        if let Some(source) = &self.source {
+            check_tokens("source", &source.tokens)?;
+            if source.chords.is_empty() {
+                return Err(Error::Value {
+                    name: "chords",
+                    index: None,
+                    must: "one a beat",
+                    actual: "none".into(),
+                });
+            }
+        }
+        controller::check(&self.video)
+    }
+}
+
+/// Fails where a token's attribute is none that the model knows.
+pub(crate) fn check_tokens(name: &'static str, tokens: &[Token]) -> Result<()> {
+    let fits = |token: &Token| {
+        token.iter().zip(SIZES).all(|(&v, size)| usize::try_from(v).is_ok_and(|v| v < size))
+    };
+    match tokens.iter().position(|token| !fits(token)) {
+        None => Ok(()),
+        Some(i) => Err(Error::Value {
+            name,
+            index: Some(i),
+            must: "within the attributes' sizes",
+            actual: format!("{:?}", tokens[i]),
+        }),
+    }
+}
+
+/// A source token with its bar and 16th.
+pub(crate) type Placed = (Token, usize, usize);
+
+/// Source tokens with bar and 16th.
+pub(crate) fn placed(tokens: &[Token]) -> Vec<Placed> {
+    let mut walk = Walk::default();
+    let place = |token: &Token| {
+        walk.accept(token);
+        (*token, walk.bar(), walk.step)
+    };
+    tokens.iter().map(place).collect()
+}
+
+/// ROOT and QUALITY of the chord at a place; `chords`: one id a beat, the last holds on.
+pub(crate) fn sounding(chords: &[u8], bar: usize, step: usize) -> [usize; 2] {
+    let beat = bar * BEATS_PER_BAR + step / STEPS_PER_BEAT;
+    let id = usize::from(chords.get(beat).or(chords.last()).copied().unwrap_or(u8::MAX));
+    if id >= 120 { [13, 11] } else { [id / 10 + 1, id % 10 + 1] }
+}
