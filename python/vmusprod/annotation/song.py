@@ -1,0 +1,148 @@
+"""One song's annotation: from its notes to the files that tell of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod import __version__
+from vmusprod._vmus_rs import SongAnnotation, annotate_song, recognize_chords
+from vmusprod.annotation.options import AnnotateOptions
+from vmusprod.annotation.sources import Source
+from vmusprod.errors import VmusError
+from vmusprod.music.beats import fit_grid
+from vmusprod.music.key import estimate_key, key_name
+from vmusprod.music.meter import Meter, meter_of_beats, meter_of_file, meter_of_grid
+from vmusprod.music.midi_file import MidiFile
+from vmusprod.music.pulse import concentration
+
+__all__ = ["FILES", "AnnotatedSong", "annotate"]
+
+FILES = ("melody.mid", "accompaniment.mid", "chord.lab", "chord.txt", "beats.txt")
+
+_MELODY_NAME = re.compile(
+    r"\b(melod(y|ie|ia)|vocals?|voice|vox|sing(er|ing)?|gesang|chant)\b|主旋律|メロディ|旋律|人声", re.I
+)
+_TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
+_NEAR = 0.12  # sixteenths that they may be off as a whole
+
+
+class UnusableSongError(VmusError):
+    """A song that can be read and not annotated as asked."""
+
+
+@dataclass(frozen=True)
+class AnnotatedSong:
+    """An annotation: `files` by name, and what `annotation.json` and the table say of the song."""
+
+    files: dict[str, bytes]
+    facts: dict[str, Any]
+    meter: Meter
+    parts: SongAnnotation
+
+
+def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
+    """Annotate a song. Raises UnusableSongError where the options ask for what it lacks."""
+    notes = source.notes
+    end = float(notes.offset.max())
+    meter, beats_from = _find_meter(source, options, end)
+    melody, melody_from = _melody(source.file, options)
+    key = estimate_key(notes.pitch, notes.offset - notes.onset)
+    chords = _published(source.file, meter) if options.chords == "published" else options.chords
+    parts = annotate_song(
+        notes.onset, notes.offset, notes.pitch, notes.velocity,
+        meter.lines, meter.beats, meter.places, melody=melody, chords=chords, key=key,
+    )  # fmt: skip
+    own = parts.is_melody.sum()
+    used = parts.chords[parts.first_beat :]
+    facts = {
+        "key": key_name(*key),
+        "tempo": round(meter.tempo, 3),
+        "time_signature": meter.time_signature,
+        "duration": round(end, 3),
+        "first_onset": round(float(notes.onset[0]), 3),
+        "notes": len(notes),
+        "melody_notes": int(own),
+        "accompaniment_notes": len(parts.notes) - int(own),
+        "beats": len(used),
+        "bars": int((meter.places[parts.first_beat :] == 1).sum()),
+        "chords": int(np.count_nonzero(np.diff(used)) + 1),
+        "lowest_pitch": int(notes.pitch.min()),
+        "highest_pitch": int(notes.pitch.max()),
+        "tracks": 1 if source.file is None else len(source.file.names),
+        "melody_from": melody_from,
+        "beats_from": beats_from,
+        "beat_fit": round(parts.concentration, 4),
+        "windows": parts.windows,
+        "windows_that_fit": parts.good_windows,
+        "mean_moved_ms": round(1000 * parts.mean_moved, 2),
+        "most_moved_ms": round(1000 * parts.most_moved, 2),
+    }
+    contents = (parts.melody_midi, parts.accompaniment_midi, parts.chord_lab, parts.chord_txt,
+                parts.beats_txt)  # fmt: skip
+    return AnnotatedSong(dict(zip(FILES, contents, strict=True)), facts, meter, parts)
+
+
+def to_json(facts: dict[str, Any]) -> bytes:
+    """The bytes of annotation.json."""
+    return (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[Meter, str]:
+    """The song's beats and where they are from: `file`, `tracked`, `audio`, `nominal`."""
+    first = float(source.notes.onset[0])
+    if source.beats is not None and len(source.beats) >= 2 and options.beats != "track":
+        return meter_of_beats(source.beats, first, end), "audio"
+    file = source.file
+    if options.beats == "file" or options.chords == "published":
+        meter = None if file is None else meter_of_file(file, options.chords == "published")
+        if meter is None:
+            raise UnusableSongError("its own beats are too many to make sense")
+        return meter, "file"
+    if options.beats == "auto" and file is not None and _is_on_its_grid(file):
+        meter = meter_of_file(file)
+        if meter is not None:
+            return meter, "file"
+    grid = fit_grid(source.notes)
+    if grid is not None:
+        return meter_of_grid(grid, first, end), "tracked"
+    meter = meter_of_file(file) if file is not None else None
+    if meter is None:
+        raise UnusableSongError("too few notes to find beats in")
+    return meter, "nominal"
+
+
+def _is_on_its_grid(file: MidiFile) -> bool:
+    position = file.start * (4 / file.ticks_per_quarter)
+    mean = complex(np.exp(2j * np.pi * position).mean())
+    return abs(mean) >= _TRUSTED and abs(np.angle(mean)) / (2 * np.pi) <= _NEAR
+
+
+def _melody(
+    file: MidiFile | None, options: AnnotateOptions
+) -> tuple[str | NDArray[np.bool_], str]:
+    """What tells the melody, and where it is from: `track`, `learned`, `skyline`."""
+    if options.melody == "skyline":
+        return "skyline", "skyline"
+    if options.melody in ("auto", "tracks") and file is not None:
+        named = [bool(_MELODY_NAME.search(name)) for name in file.names]
+        if any(named):
+            return np.array(named)[file.track], "track"
+    if options.melody == "tracks":
+        raise UnusableSongError("no track with a name such as melody or vocals")
+    return ("solo" if file is None or len(file.names) == 1 else "learned"), "learned"
+
+
+def _published(file: MidiFile | None, meter: Meter) -> NDArray[np.uint8]:
+    """SymMV's algorithm on the file's own ticks: uint8 (beats,)."""
+    if file is None:
+        raise UnusableSongError("--chords published is for MIDI files: a recording has no ticks")
+    rows = np.stack(
+        [file.start, file.stop - file.start, file.notes.pitch, file.notes.velocity], axis=1
+    ).astype(np.int32)
+    return recognize_chords(rows, len(meter.places), file.ticks_per_quarter)
