@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod import __version__
 from vmusprod._vmus_rs import SongAnnotation, annotate_song, recognize_chords
 from vmusprod.annotation.options import AnnotateOptions
 from vmusprod.annotation.sources import Source
@@ -19,7 +18,6 @@ from vmusprod.music.beats import fit_grid
 from vmusprod.music.key import estimate_key, key_name
 from vmusprod.music.meter import Meter, meter_of_beats, meter_of_file, meter_of_grid
 from vmusprod.music.midi_file import MidiFile
-from vmusprod.music.pulse import concentration
 
 __all__ = ["FILES", "AnnotatedSong", "annotate"]
 
@@ -28,8 +26,8 @@ FILES = ("melody.mid", "accompaniment.mid", "chord.lab", "chord.txt", "beats.txt
 _MELODY_NAME = re.compile(
     r"\b(melod(y|ie|ia)|vocals?|voice|vox|sing(er|ing)?|gesang|chant)\b|主旋律|メロディ|旋律|人声", re.I
 )
-_TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
 _NEAR = 0.12  # sixteenths that they may be off as a whole
+_TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
 
 
 class UnusableSongError(VmusError):
@@ -120,7 +118,7 @@ def _find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[M
 def _is_on_its_grid(file: MidiFile) -> bool:
     position = file.start * (4 / file.ticks_per_quarter)
     mean = complex(np.exp(2j * np.pi * position).mean())
-    return abs(mean) >= _TRUSTED and abs(np.angle(mean)) / (2 * np.pi) <= _NEAR
+    return abs(mean) >= _TRUSTED and abs(float(np.angle(mean))) / (2 * np.pi) <= _NEAR
 
 
 def _melody(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.annotation.options import AnnotateOptions
+from vmusprod.dataset.audio import is_audio, read_audio
 from vmusprod.music.midi_file import MidiFile, read_midi_file
 from vmusprod.music.score import TimedNotes
 
@@ -38,8 +39,7 @@ class Source:
 
 def is_song(name: str) -> bool:
     """Whether a file's name is one of a MIDI file or a recording."""
-    lower = name.lower()
-    return lower.endswith(MIDI_SUFFIXES)
+    return name.lower().endswith(MIDI_SUFFIXES) or is_audio(name)
 
 
 def read_source(path: Path, options: AnnotateOptions) -> Source:
@@ -48,5 +48,10 @@ def read_source(path: Path, options: AnnotateOptions) -> Source:
     Raises InputError for what cannot be used, MissingDependencyError when a recording needs what
     is not installed.
     """
+    if is_audio(path):
+        notes, beats = read_audio(
+            path, options.transcriber, "notes" if options.beats == "track" else "madmom"
+        )
+        return Source(notes, beats=beats)
     file = read_midi_file(path)
     return Source(file.notes, file)

@@ -29,17 +29,21 @@ impl Fit {
     /// `onset` in seconds, sorted, and its `position` in sixteenths.
     pub(super) fn new(onset: &[f64], position: &[f64], meter: &Meter<'_>) -> Self {
         let Some(&first) = onset.first() else { return Self::default() };
-        let mut fit = Self { concentration: concentration(position), ..Self::default() };
+        let mut fit = Self::default();
+        let mut all = Phases::default();
         let window = |t: f64| ((t - first) / WINDOW).floor();
         let mut rest = position;
         for together in onset.chunk_by(|&a, &b| window(a) == window(b)) {
             let (own, others) = rest.split_at(together.len());
             rest = others;
-            if own.len() >= LEAST {
+            let own = Phases::of(own);
+            all.add(&own);
+            if own.count >= LEAST {
                 fit.windows += 1;
-                fit.good_windows += usize::from(concentration(own) > GOOD);
+                fit.good_windows += usize::from(own.concentration() > GOOD);
             }
         }
+        fit.concentration = all.concentration();
         for (&t, &at) in onset.iter().zip(position) {
             let line = i32::try_from(nearest(at)).unwrap_or(i32::MAX);
             let moved = (meter.raw_seconds(line) - t).abs();
@@ -51,12 +55,38 @@ impl Fit {
     }
 }
 
-fn concentration(position: &[f64]) -> f64 {
-    let (sin, cos) = position.iter().fold((0.0, 0.0), |(sin, cos), &at| {
-        let (s, c) = (TAU * at.fract()).sin_cos();
-        (sin + s, cos + c)
-    });
-    f64::hypot(sin, cos) / size(position.len().max(1))
+/// Sums over phases in the sixteenth.
+#[derive(Default)]
+struct Phases {
+    sin: f64,
+    cos: f64,
+    count: usize,
+}
+
+impl Phases {
+    fn of(position: &[f64]) -> Self {
+        let mut sum = Self { count: position.len(), ..Self::default() };
+        // The notes of a chord have one phase.
+        let (mut last, mut phase) = (f64::NAN, (0.0, 0.0));
+        for &at in position {
+            if at.total_cmp(&last).is_ne() {
+                (last, phase) = (at, (TAU * at.fract()).sin_cos());
+            }
+            sum.sin += phase.0;
+            sum.cos += phase.1;
+        }
+        sum
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.sin += other.sin;
+        self.cos += other.cos;
+        self.count += other.count;
+    }
+
+    fn concentration(&self) -> f64 {
+        f64::hypot(self.sin, self.cos) / size(self.count.max(1))
+    }
 }
 
 #[expect(clippy::cast_precision_loss)] // numbers of notes
