@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from vmus.app import app
 
-COMMANDS = ["generate", "features", "render", "evaluate", "train", "dataset pack"]
+COMMANDS = ["generate", "features", "render", "evaluate", "train", "annotate", "dataset pack"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

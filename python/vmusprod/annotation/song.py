@@ -24,9 +24,12 @@ __all__ = ["FILES", "AnnotatedSong", "annotate"]
 FILES = ("melody.mid", "accompaniment.mid", "chord.lab", "chord.txt", "beats.txt")
 
 _MELODY_NAME = re.compile(
-    r"\b(melod(y|ie|ia)|vocals?|voice|vox|sing(er|ing)?|gesang|chant)\b|主旋律|メロディ|旋律|人声", re.I
+    r"\b(melod(y|ie|ia)|vocals?|voice|vox|sing(er|ing)?|gesang|chant)\b|主旋律|メロディ|旋律|人声",
+    re.I,
 )
 _NEAR = 0.12  # sixteenths that they may be off as a whole
+_SHORTEST = 0.02  # seconds: what ends before is noise, or a clock that is broken
+_USUAL_TEMPI = (20.0, 400.0)
 _TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
 
 
@@ -48,6 +51,8 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
     """Annotate a song. Raises UnusableSongError where the options ask for what it lacks."""
     notes = source.notes
     end = float(notes.offset.max())
+    if end < _SHORTEST:
+        raise UnusableSongError(f"shorter than {1000 * _SHORTEST:.0f} ms")
     meter, beats_from = _find_meter(source, options, end)
     melody, melody_from = _melody(source.file, options)
     key = estimate_key(notes.pitch, notes.offset - notes.onset)
@@ -104,7 +109,7 @@ def _find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[M
         return meter, "file"
     if options.beats == "auto" and file is not None and _is_on_its_grid(file):
         meter = meter_of_file(file)
-        if meter is not None:
+        if meter is not None and _USUAL_TEMPI[0] <= meter.tempo <= _USUAL_TEMPI[1]:
             return meter, "file"
     grid = fit_grid(source.notes)
     if grid is not None:
@@ -121,9 +126,7 @@ def _is_on_its_grid(file: MidiFile) -> bool:
     return abs(mean) >= _TRUSTED and abs(float(np.angle(mean))) / (2 * np.pi) <= _NEAR
 
 
-def _melody(
-    file: MidiFile | None, options: AnnotateOptions
-) -> tuple[str | NDArray[np.bool_], str]:
+def _melody(file: MidiFile | None, options: AnnotateOptions) -> tuple[str | NDArray[np.bool_], str]:
     """What tells the melody, and where it is from: `track`, `learned`, `skyline`."""
     if options.melody == "skyline":
         return "skyline", "skyline"

@@ -34,9 +34,7 @@ def printable(name: str | os.PathLike[str]) -> str:
 class Tables:
     """Takes songs and failures; see `open_tables`."""
 
-    def __init__(
-        self, songs: Any, failed: Any, parquet: _Parquet, metadata: Sequence[str]
-    ) -> None:
+    def __init__(self, songs: Any, failed: Any, parquet: _Parquet, metadata: Sequence[str]) -> None:
         self._columns = [*COLUMNS, *metadata]
         self._metadata = metadata
         self._songs = csv.writer(songs, lineterminator="\n")

@@ -71,6 +71,8 @@ def read_midi_file(path: str | PathLike[str]) -> MidiFile:
         ]
     except Exception as error:  # symusic raises RuntimeError, ValueError, UnicodeDecodeError, ...
         told = " ".join(str(error).split())[:120] or type(error).__name__
+        if "chunk length" in told:
+            told = "cut short"
         raise InputError(path, f"not a readable MIDI file ({told})") from error
     if sum(len(notes["time"]) for _, notes in tracks) > MAX_NOTES:
         raise InputError(path, f"over {MAX_NOTES:,} notes")
