@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,7 +166,7 @@ def test_chord_files(case: Case) -> None:
         assert float(start) == pytest.approx(seconds[run[0] // 55], abs=1e-4)
         assert float(stop) <= max(end, seconds[run[1] // 55]) + 1e-3
     assert float(lab[0][0]) == 0.0
-    assert all(a[1] == b[0] for a, b in zip(lab, lab[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(lab))
     assert float(lab[-1][1]) == pytest.approx(min(end, seconds[case.beats[-1]]), abs=1e-3)
 
 

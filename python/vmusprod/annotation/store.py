@@ -46,13 +46,13 @@ def write_song(folder: Path, files: Mapping[str, bytes]) -> None:
     part = folder.with_name(f".vmus-{zlib.crc32(os.fsencode(folder.name)):08x}.part")
     try:
         try:
-            os.mkdir(part)
+            part.mkdir()
         except FileNotFoundError:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            os.mkdir(part)
+            part.mkdir()
         except FileExistsError:  # of a run that was killed
             shutil.rmtree(part)
-            os.mkdir(part)
+            part.mkdir()
         base = os.fspath(part)
         for name, data in files.items():
             handle = os.open(f"{base}/{name}", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -65,7 +65,7 @@ def write_song(folder: Path, files: Mapping[str, bytes]) -> None:
         if folder.exists():
             _replace(part, folder, files)
         else:
-            os.rename(part, folder)
+            part.rename(folder)
     except OSError as error:
         raise OutputError(folder, error) from error
     finally:
@@ -79,4 +79,4 @@ def _replace(part: Path, folder: Path, files: Mapping[str, bytes]) -> None:
         if name not in files:
             (folder / name).unlink(missing_ok=True)
     for name in sorted(files, key=lambda name: name == FACTS):
-        os.replace(part / name, folder / name)
+        (part / name).replace(folder / name)

@@ -27,7 +27,7 @@ _BATCH = 5000  # rows of a Parquet row group
 
 
 def printable(name: str | os.PathLike[str]) -> str:
-    """A file name as text: bytes that are no UTF-8 as `\\xff`."""
+    """A file name as text: bytes that are no UTF-8 as a backslash, x and two digits."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -108,7 +108,7 @@ def _listed(place: Path, skipped: str) -> tuple[list[str], list[str]]:
 
 
 def _stem(name: str) -> str:
-    stem = os.path.splitext(name)[0]
+    stem = Path(name).stem
     return name if not stem.strip(". ") or stem.casefold() in _RESERVED else stem
 
 
