@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from vmus.app import app
 
-COMMANDS = ["generate", "features", "render", "evaluate", "train", "annotate", "dataset pack", "dataset check", "dataset split"]
+COMMANDS = ["generate", "features", "render", "evaluate", "train", "annotate"]
+COMMANDS += ["dataset pack", "dataset check", "dataset split"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from vmusprod._vmus_rs import SongAnnotation, annotate_song, recognize_chords
 from vmusprod.annotation.options import AnnotateOptions
 from vmusprod.annotation.sources import Source
-from vmusprod.errors import VmusError
-from vmusprod.music.beats import fit_grid
+from vmusprod.annotation.timing import UnusableSongError, find_meter
 from vmusprod.music.key import estimate_key, key_name
-from vmusprod.music.meter import Meter, meter_of_beats, meter_of_file, meter_of_grid
+from vmusprod.music.meter import Meter
 from vmusprod.music.midi_file import MidiFile
 
 __all__ = ["FILES", "AnnotatedSong", "annotate"]
@@ -27,14 +26,7 @@ _MELODY_NAME = re.compile(
     r"\b(melod(y|ie|ia)|vocals?|voice|vox|sing(er|ing)?|gesang|chant)\b|主旋律|メロディ|旋律|人声",
     re.I,
 )
-_NEAR = 0.12  # sixteenths that they may be off as a whole
 _SHORTEST = 0.02  # seconds: what ends before is noise, or a clock that is broken
-_USUAL_TEMPI = (20.0, 400.0)
-_TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
-
-
-class UnusableSongError(VmusError):
-    """A song that can be read and not annotated as asked."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +45,7 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
     end = float(notes.offset.max())
     if end < _SHORTEST:
         raise UnusableSongError(f"shorter than {1000 * _SHORTEST:.0f} ms")
-    meter, beats_from = _find_meter(source, options, end)
+    meter, beats_from = find_meter(source, options, end)
     melody, melody_from = _melody(source.file, options)
     key = estimate_key(notes.pitch, notes.offset - notes.onset)
     chords = _published(source.file, meter) if options.chords == "published" else options.chords
@@ -94,36 +86,6 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
 def to_json(facts: dict[str, Any]) -> bytes:
     """The bytes of annotation.json."""
     return (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
-
-
-def _find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[Meter, str]:
-    """The song's beats and where they are from: `file`, `tracked`, `audio`, `nominal`."""
-    first = float(source.notes.onset[0])
-    if source.beats is not None and len(source.beats) >= 2 and options.beats != "track":
-        return meter_of_beats(source.beats, first, end), "audio"
-    file = source.file
-    if options.beats == "file" or options.chords == "published":
-        meter = None if file is None else meter_of_file(file, options.chords == "published")
-        if meter is None:
-            raise UnusableSongError("its own beats are too many to make sense")
-        return meter, "file"
-    if options.beats == "auto" and file is not None and _is_on_its_grid(file):
-        meter = meter_of_file(file)
-        if meter is not None and _USUAL_TEMPI[0] <= meter.tempo <= _USUAL_TEMPI[1]:
-            return meter, "file"
-    grid = fit_grid(source.notes)
-    if grid is not None:
-        return meter_of_grid(grid, first, end), "tracked"
-    meter = meter_of_file(file) if file is not None else None
-    if meter is None:
-        raise UnusableSongError("too few notes to find beats in")
-    return meter, "nominal"
-
-
-def _is_on_its_grid(file: MidiFile) -> bool:
-    position = file.start * (4 / file.ticks_per_quarter)
-    mean = complex(np.exp(2j * np.pi * position).mean())
-    return abs(mean) >= _TRUSTED and abs(float(np.angle(mean))) / (2 * np.pi) <= _NEAR
 
 
 def _melody(file: MidiFile | None, options: AnnotateOptions) -> tuple[str | NDArray[np.bool_], str]:

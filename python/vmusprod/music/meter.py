@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from vmusprod.music.grid import Grid
 from vmusprod.music.midi_file import MidiFile
 
-__all__ = ["MAX_LINES", "Meter", "meter_of_beats", "meter_of_file", "meter_of_grid"]
+__all__ = [
+    "MAX_LINES",
+    "Meter",
+    "meter_of_beats",
+    "meter_of_file",
+    "meter_of_grid",
+    "sixteenth_shift",
+]
 
 MAX_LINES = 1 << 20
 _FOLLOWED = 0.6  # concentration from which onsets follow a grid at all
@@ -150,14 +157,14 @@ def _from_zero(
     )
 
 
-def meter_of_file(file: MidiFile, quarters: bool = False) -> Meter | None:
+def meter_of_file(file: MidiFile, *, quarters: bool = False, shifted: bool = True) -> Meter | None:
     """The meter that a file's ticks and time signatures state; None for too many sixteenths.
 
     Beats are quarter notes, in compound metres (6/8, 9/16) three units, in 5/8 and 7/8 two and
     three. With `quarters` all beats are quarter notes: where a bar has no whole number of them
-    it counts as 4/4. Time signatures that make no sense count as 4/4 too. Where the onsets lie
-    beside the sixteenths, all of them equally, the sixteenths are moved to them (POP909's files
-    are off by up to half of one); not with `quarters`.
+    it counts as 4/4. Time signatures that make no sense count as 4/4 too. With `shifted`, where
+    the onsets lie beside the sixteenths, all of them equally, the sixteenths are moved to them
+    (POP909's files are off by up to half of one).
     """
     tick = file.ticks_per_quarter / 4  # of a sixteenth
     # One more than the last note needs, for one that begins and ends with the last sixteenth.
@@ -181,7 +188,7 @@ def meter_of_file(file: MidiFile, quarters: bool = False) -> Meter | None:
         places.append(np.tile(np.arange(1, len(lengths) + 1), bars)[: len(own)])
         held[name] = held.get(name, 0) + stop - begin
     beat = np.append(np.concatenate(beats), last)
-    shift = 0.0 if quarters else _shift(file.start / tick)
+    shift = sixteenth_shift(np.asarray(file.start / tick, np.float64)) if shifted else 0.0
     seconds = file.clock.seconds((np.arange(last + 1, dtype=np.float64) + shift) * tick)
     if shift > 0:
         seconds[0] = 0.0
@@ -193,8 +200,11 @@ def meter_of_file(file: MidiFile, quarters: bool = False) -> Meter | None:
     )
 
 
-def _shift(position: Array) -> float:
-    """By how much of a sixteenth the onsets are late as a whole, -0.5..0.5; 0 if they are not."""
+def sixteenth_shift(position: Array) -> float:
+    """By how much of a sixteenth onsets are late as a whole, -0.5..0.5; 0 if they follow none.
+
+    `position`: float64 (N,), in sixteenths.
+    """
     mean = complex(np.exp(2j * np.pi * position).mean())
     return float(np.angle(mean)) / (2 * np.pi) if abs(mean) >= _FOLLOWED else 0.0
 
