@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vmusprod.dataset.grid_report import drifted, drifting_clock, song_figures
+from vmusprod.dataset.drift import drifted, drifting_clock
+from vmusprod.dataset.grid_report import song_figures
 from vmusprod.dataset.pop909 import song_folders
 from vmusprod.music.beats import fit_grid, fit_stretches, main_stretch
-from vmusprod.music.grid import Grid, grid_from_beats, grid_notes, join_grids, regular_grid
-from vmusprod.music.metre import bar_starts, fold
-from vmusprod.music.pulse import _smooth, concentration, pulse_of_beats, track_pulse
+from vmusprod.music.grid import Grid, concentration, grid_from_beats, grid_notes, join_grids, regular_grid
 from vmusprod.music.score import TimedNotes
 
 Array = NDArray[np.float64]
@@ -153,45 +152,6 @@ def test_concentration_by_hand() -> None:
     assert concentration(np.array([0.0, 0.5])) == pytest.approx(0.0)
     assert concentration(np.array([0.25, 0.5])) == pytest.approx(np.sqrt(0.5))
     assert concentration(np.zeros(0)) == 0.0
-
-
-@given(st.integers(3, 60), st.floats(0.01, 1000.0), st.integers(0, 10))
-def test_the_banded_smoother_solves_its_equations(n: int, stiffness: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    value, weight = rng.normal(size=n), rng.uniform(0.01, 5, size=n)
-    second = np.diff(np.eye(n), 2, axis=0)
-    expected = np.linalg.solve(np.diag(weight) + stiffness * second.T @ second, weight * value)
-    np.testing.assert_allclose(_smooth(value, weight, stiffness), expected, rtol=1e-6, atol=1e-8)
-
-
-def test_too_few_onsets_have_no_pulse() -> None:
-    assert track_pulse(np.zeros(0)) == []
-    assert track_pulse(0.2 * count(10)) == []
-    assert track_pulse(np.zeros(100)) == []
-
-
-def test_known_beats_are_nudged_to_the_onsets() -> None:
-    onset = 0.125 * count(400)
-    pulse = pulse_of_beats(onset, 0.03 + 0.5 * count(100))
-    assert np.abs(pulse.position(onset) - np.arange(400))[20:-20].max() < 0.05
-    assert pulse.fit > 0.99
-
-
-def test_bar_starts_follow_a_half_bar_and_pass_over_noise() -> None:
-    rng = np.random.default_rng(0)
-    downs = np.concatenate([np.arange(0, 80, 4), np.arange(82, 160, 4)])
-    score = rng.normal(scale=0.3, size=160)
-    score[downs] += 3
-    np.testing.assert_array_equal(bar_starts(score), downs)
-    score = rng.normal(scale=0.3, size=160)
-    score[2::4] += 3
-    score[50] = -1  # one weak downbeat
-    np.testing.assert_array_equal(bar_starts(score), np.arange(2, 160, 4))
-    np.testing.assert_array_equal(bar_starts(np.zeros(0)), [0])
-
-
-def test_fold_by_hand() -> None:
-    np.testing.assert_allclose(fold(np.array([1.0, 2.0, 3.0, 4.0]), 2), [2.0, 3.0])
 
 
 def plain(onset: list[float], offset: list[float]) -> TimedNotes:

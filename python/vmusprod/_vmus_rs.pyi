@@ -16,11 +16,18 @@ __all__ = [
     "SongAnnotation",
     "annotate_song",
     "bar_ranges",
+    "beat_features",
+    "beat_readings",
     "chord_features",
     "chord_scores",
     "color_histogram",
     "decode_chords",
+    "downbeat_odds",
     "encode_tokens",
+    "event_features",
+    "find_beats",
+    "find_downbeats",
+    "find_pulses",
     "melody_context",
     "melody_features",
     "melody_line",
@@ -128,6 +135,52 @@ def bar_ranges(query_bars: NDArray[np.int32], source_bars: NDArray[np.int32]) ->
     -------
     int32 (T, 2)
         `[start, end)` of the source tokens in bars `q - 1` to `q + 1`; empty where there are none.
+    """
+
+def beat_features(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    beats: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Return what the notes do at each beat: what `find_downbeats` goes by.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity
+        Notes in time as of `find_beats`.
+    beats : float64 (B,)
+        Seconds, increasing; at least two.
+
+    Returns
+    -------
+    float32 (B, 47)
+        Eight columns a sixteenth, the outer pitches, twelve changes of harmony, the first beat.
+    """
+
+def beat_readings(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    times: NDArray[np.float64],
+    count: NDArray[np.float64],
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return all readings of a pulse at 40 to 180 beats a minute, and what describes each.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity
+        Notes in time as of `find_beats`.
+    times, count : float64 (K,)
+        The pulse: seconds, and pulses at them, both increasing; K >= 2.
+
+    Returns
+    -------
+    readings : int32 (R, 2)
+        Pulses a beat, and the pulse that a beat falls on, modulo those.
+    features : float32 (R, 132)
     """
 
 def chord_features(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.float32]:
@@ -382,6 +435,25 @@ def skyline(notes: NDArray[np.int32]) -> NDArray[np.bool_]:
         True for the melody's notes.
     """
 
+def downbeat_odds(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    beats: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    """Return the log odds of each beat beginning a bar, before bars are made of them.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity, beats
+        As of `beat_features`.
+
+    Returns
+    -------
+    float32 (B,)
+    """
+
 def encode_tokens(
     bars: SupportsIndex,
     chords: NDArray[np.uint8] | None = None,
@@ -402,4 +474,89 @@ def encode_tokens(
     -------
     int16 (T, 7)
         Type, bar or beat, pitch, duration, velocity, root, quality.
+    """
+
+def event_features(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    beat: SupportsFloat,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the events (notes within 30 ms of each other) and what decides their strength.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity
+        Notes in time as of `find_beats`.
+    beat : float
+        The usual beat, in seconds.
+
+    Returns
+    -------
+    time : float64 (E,)
+        Seconds.
+    features : float32 (E, 99)
+    """
+
+def find_beats(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+) -> list[tuple[int, int, NDArray[np.float64], NDArray[np.int64], float, int]]:
+    """Find tempo, beats and bars of each stretch of one tempo (`vmusprod.music.beats`).
+
+    Parameters
+    ----------
+    onset, offset : float64 (N,)
+        Seconds, finite; onsets do not decrease and span two days at most.
+    pitch, velocity : uint8 (N,)
+        0 to 127.
+
+    Returns
+    -------
+    list of (first, stop, times, kept, concentration, beats_a_bar)
+        In order; none under 16 events or 6 seconds. The notes `first` to `stop` (exclusive) start in
+        the stretch; `times` float64 (K,) seconds of its sixteenths, increasing; `kept` int64 (M,)
+        indices of those in whole bars; 0..1, how closely the onsets follow; 4 or 3.
+    """
+
+def find_downbeats(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    beats: NDArray[np.float64],
+) -> tuple[NDArray[np.int64], int]:
+    """Return which of known beats begin a bar, and how many beats a bar has.
+
+    Parameters
+    ----------
+    onset, offset, pitch, velocity, beats
+        As of `beat_features`.
+
+    Returns
+    -------
+    starts : int64 (M,)
+        Indices of beats, increasing.
+    beats_a_bar : int
+        4, or 3.
+    """
+
+def find_pulses(
+    onset: NDArray[np.float64],
+) -> list[tuple[NDArray[np.float64], NDArray[np.float64], float, float, float]]:
+    """Return the pulses that onsets follow, before beats are made of them.
+
+    Parameters
+    ----------
+    onset : float64 (N,)
+        As of `find_beats`.
+
+    Returns
+    -------
+    list of (times, count, start, end, fit)
+        A stretch each: float64 (K,) seconds and pulses at them (K = 2 at a constant rate); seconds
+        of its first and last event; -1..1, how well each event's phase is foretold by those around.
     """

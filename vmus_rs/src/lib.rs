@@ -4,6 +4,7 @@
 //! and is built only with the feature `python`. No function panics, whatever it is given.
 
 pub mod bars;
+pub mod beats;
 pub mod chords;
 pub mod error;
 pub mod melody;

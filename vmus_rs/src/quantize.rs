@@ -112,7 +112,7 @@ fn check_grid(step: f64, phase: f64, max_duration: i64) -> Result<()> {
     Ok(())
 }
 
-fn check_notes(notes: TimedNotes<'_>) -> Result<()> {
+pub(crate) fn check_notes(notes: TimedNotes<'_>) -> Result<()> {
     let expected = notes.onset.len();
     for (second, actual) in [
         ("offset", notes.offset.len()),

@@ -2,8 +2,8 @@
 
 Run as `python -m vmusprod.dataset.grid_report POP909 [--symmv SymMV]`.
 
-Every fifth song of POP909, as `metre_fit --every 5` leaves them out, is read without its beats, as
-it is and with a drifting tempo laid over it (a random walk and slower phrase ends, 12 ms of
+The songs of POP909 that `metre_fit` leaves out (one in twenty) are read without their beats, as
+they are and with a drifting tempo laid over them (a random walk and slower phrase ends, 12 ms of
 jitter), and held against `beat_midi.txt` (70 ms window); downbeats also against those tracked in
 the recording, where its beats coincide with the score's.
 """
@@ -11,45 +11,21 @@ the recording, where its beats coincide with the score's.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.dataset.drift import drifted, drifting_clock
+from vmusprod.dataset.pack import split_of
 from vmusprod.dataset.pop909 import read_beats, read_table, song_folders
 from vmusprod.dataset.symmv import load_symmv
 from vmusprod.music.beats import fit_stretches, main_stretch
 from vmusprod.music.score import TimedNotes, read_midi
 
 Array = NDArray[np.float64]
-Clock = Callable[[Array], Array]
 
 NAMES = ("beats", "downbeats", "recorded_downbeats", "marks_to_recorded", "tempo", "fit")
-
-
-def drifting_clock(end: float, deviation: float, slowing: float, seed: int) -> Clock:
-    """A map of times: log tempo wanders with `deviation`, and drops by `slowing` every 12 s."""
-    rng = np.random.default_rng(seed)
-    step = 0.05
-    time = np.arange(-5.0, end + 20.0, step)
-    keep = np.exp(-step / 5.0)
-    shocks = rng.normal(size=len(time)) * deviation * np.sqrt(1 - keep**2)
-    tempo = np.convolve(shocks, keep ** np.arange(600))[: len(time)]
-    for centre in np.arange(12.0, max(end, 12.1), 12.0):
-        depth = slowing * rng.uniform(0, 1.5)
-        tempo -= depth * np.exp(-0.5 * ((time - centre - rng.normal()) / 0.6) ** 2)
-    warped = np.concatenate([[0.0], np.cumsum(np.exp(-tempo[:-1]) * step)])
-    return lambda seconds: np.interp(seconds, time, warped)
-
-
-def drifted(notes: TimedNotes, clock: Clock, seed: int) -> TimedNotes:
-    """The notes on another clock, each 12 ms early or late."""
-    rng = np.random.default_rng(seed)
-    onset = clock(notes.onset) + rng.normal(scale=0.012, size=len(notes))
-    offset = np.maximum(clock(notes.offset), onset + 0.03)
-    moved = TimedNotes(onset, offset, notes.pitch, notes.velocity)
-    return moved.select(np.lexsort((moved.pitch, moved.onset)))
 
 
 def f_measure(truth: Array, found: Array, notes: TimedNotes) -> float:
@@ -98,7 +74,7 @@ def main() -> None:
     parser.add_argument("pop909", type=Path)
     parser.add_argument("--symmv", type=Path)
     args = parser.parse_args()
-    folders = song_folders(args.pop909)[::5]
+    folders = [f for f in song_folders(args.pop909) if split_of(f"pop909/{f.name}") == "val"]
     for deviation, slowing in ((0.0, 0.0), (0.02, 0.05), (0.04, 0.15), (0.06, 0.25)):
         rows = [song_figures(f, k, deviation, slowing) for k, f in enumerate(folders)]
         print(f"POP909, {len(rows)} songs, tempo deviation {deviation}, slowing {slowing}:")

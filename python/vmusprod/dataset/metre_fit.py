@@ -1,86 +1,135 @@
-"""Fit beats and bars to POP909 and write `music/metre_weights.py`.
+"""Fit beats and bars to POP909: `python -m vmusprod.dataset.metre_fit POP909`, then build the crate.
 
-Run as `python -m vmusprod.dataset.metre_fit POP909`.
+Three models learn from the songs that `split_of` calls train, each as it is and with a drifting
+tempo laid over it: which reading of a pulse has the beats of `beat_midi.txt`, where in a beat the
+events of each strength fall, and which beats are downbeats. One song in twenty is left out, and
+measured.
 
-POP909's own downbeat marks are a beat or half a bar off in a good part of the songs: where the
-beats tracked in the recording (`beat_audio.txt`) coincide with the score's, the recording's
-downbeats are the target instead.
+POP909's downbeat marks were made by an algorithm, and where the beats tracked in the recording
+(`beat_audio.txt`) coincide with the score's its downbeats lie elsewhere for a third of the marks: of
+such songs both are targets, by halves.
 """
 
 from __future__ import annotations
 
 import argparse
-import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+import vmusprod
+from vmusprod._vmus_rs import beat_features, beat_readings, event_features, find_pulses
+from vmusprod.dataset.drift import drifted, drifting_clock, waltz
+from vmusprod.dataset.pack import split_of
 from vmusprod.dataset.pop909 import read_beats, read_table, song_folders
-from vmusprod.music import metre
-from vmusprod.music.beats import readings
-from vmusprod.music.pulse import track_pulse
-from vmusprod.music.score import read_midi
-from vmusprod.music.tracking import CLASSES, PARTS, StrengthModel, event_features
+from vmusprod.music.score import TimedNotes, read_midi
 
-RIDGE = 200.0
-LEVEL_RIDGE = 1e-3
+CLASSES, PARTS = 8, 24
 STRENGTH_RIDGE = 50.0
+DRIFTS = ((0.02, 0.05), (0.04, 0.15), (0.06, 0.25))
+MARKS_SHARE = 0.7
+DEFAULT = Path(vmusprod.__file__).parents[2] / "vmus_rs" / "src" / "beats" / "weights.bin"
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 
-def targets(folder: Path, beats: Array) -> Array | None:
-    """1 at the downbeats, 0 at the other beats of `beat_midi.txt`; None for a song not in 4/4."""
+@dataclass(frozen=True)
+class Lesson:
+    """A song to learn from.
+
+    `beats` float64 (B,) s; `downbeat` float64 (B,) 0..1; `mark` bool (B,): `beat_midi.txt`'s.
+    """
+
+    name: str
+    notes: TimedNotes
+    beats: Array
+    downbeat: Array
+    mark: NDArray[np.bool_]
+
+    @property
+    def arrays(self) -> tuple[Array, Array, NDArray[np.uint8], NDArray[np.uint8]]:
+        """Onsets, offsets, pitches and velocities."""
+        return self.notes.onset, self.notes.offset, self.notes.pitch, self.notes.velocity
+
+    def on_clock(self, deviation: float, slowing: float, seed: int) -> Lesson:
+        """The song with another, drifting tempo."""
+        clock = drifting_clock(float(self.notes.onset[-1]), deviation, slowing, seed)
+        notes = drifted(self.notes, clock, seed)
+        return Lesson(self.name, notes, clock(self.beats), self.downbeat, self.mark)
+
+    def as_waltz(self) -> Lesson | None:
+        """The song in 3/4; None if too little is left."""
+        notes, beats, mark = waltz(self.notes, self.beats, self.mark)
+        if len(notes) < 100 or len(beats) < 64:
+            return None
+        return Lesson(self.name, notes, beats, mark.astype(np.float64), mark)
+
+
+def read_lesson(folder: Path) -> Lesson:
+    """Read a song's notes and beats. Raises InputError."""
+    beats = read_beats(folder / "beat_midi.txt")
     audio = read_table(folder / "beat_audio.txt", 2)
     near = np.abs(beats[:, :1] - audio[:, 0])
-    if (near.min(axis=1) < 0.07).mean() > 0.8:
-        downs = near[:, audio[:, 1] == 1]
-        return (downs.min(axis=1) < 0.1).astype(np.float64) if downs.shape[1] else None
-    bars = np.diff(np.flatnonzero(beats[:, 2] == 1))
-    regular = len(bars) and (bars % 4 == 0).mean() >= 0.8
-    return (beats[:, 2] == 1).astype(np.float64) if regular else None
-
-
-def beat_features(folder: Path, beats: Array) -> Array:
-    """Context features at the beats of a song: float64 (B, D)."""
+    mark = beats[:, 2] == 1
+    target = mark.astype(np.float64)
+    recorded = audio[:, 1] == 1
+    if (near.min(axis=1) < 0.07).mean() > 0.8 and recorded.any():
+        heard = near[:, recorded].min(axis=1) < 0.1
+        target = MARKS_SHARE * target + (1 - MARKS_SHARE) * heard
     notes = read_midi(folder / f"{folder.name}.mid")
-    inside = (notes.onset >= beats[0, 0] - 0.05) & (notes.onset <= beats[-1, 0])
-    notes = notes.select(inside)
-    index = np.arange(len(beats))
-    position = 4 * np.interp(notes.onset, beats[:, 0], index)
-    end = 4 * np.interp(notes.offset, beats[:, 0], index)
-    features = metre.metre_features(position, end, notes.pitch, 4 * len(beats))
-    return metre.context(features)[::4]
+    return Lesson(folder.name, notes, beats[:, 0], target, mark)
 
 
-def fit(folders: list[Path]) -> Array:
-    """Ridge regression over all beats of all songs: float64 (7, 2 * CONTEXT + 1)."""
-    size = len(metre.FEATURES) * (2 * metre.CONTEXT + 1)
-    gram = RIDGE * np.eye(size + 1)
-    moment = np.zeros(size + 1)
-    for folder in folders:
-        beats = read_beats(folder / "beat_midi.txt")
-        target = targets(folder, beats)
-        if target is None:
+def readings_of(lesson: Lesson) -> tuple[Floats, int] | None:
+    """Features of all readings of the main pulse (R, F), and which is right; None if none is."""
+    pulses = find_pulses(lesson.notes.onset)
+    if not pulses:
+        return None
+    times, count, start, end, _ = max(pulses, key=lambda p: p[4] * (p[3] - p[2]))
+    onset = lesson.notes.onset
+    own = lesson.notes.select((onset >= start - 0.1) & (onset <= end + 0.1))
+    readings, features = beat_readings(
+        own.onset, own.offset, own.pitch, own.velocity, times, count
+    )
+    truth = lesson.beats[(lesson.beats >= start) & (lesson.beats <= end)]
+    if len(truth) < 16:
+        return None
+    rate = np.ptp(count) / np.ptp(times)
+    at = np.interp(truth, times, count)
+    best, most = None, 0.6  # of a drifting song whose pulse slips, what holds for most of it
+    for k, (pulses_a_beat, phase) in enumerate(readings.tolist()):
+        if abs(np.log(rate * np.median(np.diff(truth)) / pulses_a_beat)) > 0.03:
             continue
-        rows = np.pad(beat_features(folder, beats), ((0, 0), (0, 1)), constant_values=1.0)
-        gram += rows.T @ rows
-        moment += rows.T @ target
-    solution: Array = np.linalg.solve(gram, moment)[:-1].astype(np.float64)
-    return solution.reshape(len(metre.FEATURES), -1)
+        aligned = float(np.exp(2j * np.pi * (at - phase) / pulses_a_beat).mean().real)
+        if aligned > most:
+            best, most = k, aligned
+    return None if best is None else (features, best)
 
 
-def fit_strength(folders: list[Path]) -> StrengthModel:
-    """Fit strength by ridge regression onto beats, and count where each class of it falls."""
+def downbeat_rows(lesson: Lesson) -> Floats:
+    """What the notes do at each beat: float32 (B, F)."""
+    beats = lesson.beats
+    onset = lesson.notes.onset
+    own = lesson.notes.select((onset >= beats[0] - 0.05) & (onset <= beats[-1]))
+    return beat_features(own.onset, own.offset, own.pitch, own.velocity, beats)
+
+
+def fit_strength(lessons: list[Lesson]) -> tuple[Array, Array, Array]:
+    """Fit strength by ridge regression onto beats, and count where each class of it falls.
+
+    Weights float64 (F,), edges (CLASSES - 1,), counts (CLASSES, PARTS).
+    """
     gram: Array | float = 0.0
     moment: Array | float = 0.0
     songs = []
-    for folder in folders:
-        beats = read_beats(folder / "beat_midi.txt")[:, 0]
-        notes = read_midi(folder / f"{folder.name}.mid")
-        time, rows = event_features(notes, float(np.median(np.diff(beats))))
+    for lesson in lessons:
+        beats = lesson.beats
+        time, rows = event_features(*lesson.arrays, float(np.median(np.diff(beats))))
         inside = (time >= beats[0]) & (time < beats[-1])
-        rows = rows[inside]
+        rows = rows[inside].astype(np.float64)
         phase = np.interp(time[inside], beats, np.arange(len(beats)))
         place = np.floor(phase * PARTS + 0.5).astype(np.int64) % PARTS
         gram = gram + rows.T @ rows
@@ -93,89 +142,48 @@ def fit_strength(folders: list[Path]) -> StrengthModel:
     places = np.zeros((CLASSES, PARTS))
     at = np.searchsorted(edges, strength)
     np.add.at(places, (at, np.concatenate([place for _, place in songs])), 1.0)
-    return StrengthModel(weights, edges, places)
+    return weights, edges, places
 
 
-def level_table(folder: Path, weights: Array) -> tuple[Array, int] | None:
-    """Features of the readings of a song's pulse (R, 11), and which has the tempo of its beats."""
-    beats = read_beats(folder / "beat_midi.txt")[:, 0]
-    stretches = track_pulse((notes := read_midi(folder / f"{folder.name}.mid")).onset)
-    if not stretches:
-        return None
-    pulse = max(stretches, key=lambda part: part.fit * (part.end - part.start))
-    inside = (notes.onset >= pulse.start - 0.1) & (notes.onset <= pulse.end + 0.1)
-    options = readings(notes.select(inside), pulse, weights)
-    tempo = 60 / np.median(np.diff(beats))
-    right = [k for k, option in enumerate(options) if abs(np.log(option.tempo / tempo)) < 0.03]
-    if len(right) != 1:
-        return None
-    return np.array([option.features() for option in options]), right[0]
-
-
-def fit_levels(tables: list[tuple[Array, int]]) -> Array:
-    """Softmax regression of the right reading among each song's, by Newton's method: (11,)."""
-    scale = np.concatenate([rows for rows, _ in tables]).std(axis=0) + 1e-9
-    weights = np.zeros(len(scale))
-    for _ in range(30):
-        gradient = 2 * LEVEL_RIDGE * weights
-        hessian = 2 * LEVEL_RIDGE * np.eye(len(weights))
-        for rows, right in tables:
-            x = rows / scale
-            share = np.exp(x @ weights - (x @ weights).max())
-            share /= share.sum()
-            mean = share @ x
-            gradient += (mean - x[right]) / len(tables)
-            hessian += ((x - mean).T * share) @ (x - mean) / len(tables)
-        weights -= np.linalg.solve(hessian, gradient)
-    result: Array = weights / scale
-    return result
-
-
-def source(name: str, values: Array, digits: int) -> str:
-    """Python source of a tuple of numbers, or of rows of them, in lines of up to 100 columns."""
-
-    def row(numbers: Array) -> str:
-        return "(" + ", ".join(f"{value:.{digits}f}" for value in numbers) + ")"
-
-    body = row(values) if values.ndim == 1 else "(" + ", ".join(map(row, values)) + ",)"
-    return "\n".join(textwrap.wrap(f"{name} = {body}", 100, break_long_words=False))
+def with_variants(lessons: list[Lesson]) -> Iterator[Lesson]:
+    """Each song as it is, at a drifting tempo, and in 3/4."""
+    for k, lesson in enumerate(lessons):
+        yield lesson
+        yield lesson.on_clock(*DRIFTS[k % len(DRIFTS)], seed=k)
+        if (in_three := lesson.as_waltz()) is not None:
+            yield in_three
 
 
 def main() -> None:
     """Fit, and write the table."""
+    from vmusprod.dataset import metre_nets
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=Path, help="the POP909 folder")
-    parser.add_argument(
-        "--every", type=int, default=0, help="leave every n-th song out, for a check on those"
-    )
-    default = Path(metre.__file__).parent / "metre_weights.py"
-    parser.add_argument("-o", "--output", type=Path, default=default)
+    parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
+    parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    folders = song_folders(args.root)
-    if args.every:
-        folders = [folder for k, folder in enumerate(folders) if k % args.every]
-    weights = fit(folders)
-    tables = [table for folder in folders if (table := level_table(folder, weights))]
-    levels = fit_levels(tables)
-    right = np.mean([int(np.argmax(rows @ levels)) == right for rows, right in tables])
-    strength = fit_strength(folders)
-    text = [
-        '"""Weights of the downbeat score, the choice of beat and the beat tracker, from POP909.',
-        "",
-        "Written by `python -m vmusprod.dataset.metre_fit`. WEIGHTS: a row a feature of",
-        "`metre.FEATURES`, a column a sixteenth of context. LEVEL_WEIGHTS: `beats.LEVEL_FEATURES`.",
-        "The rest: `tracking.StrengthModel`.",
-        '"""',
-        "",
-        "# fmt: off",
-        source("WEIGHTS", 1e3 * weights, 1),
-        source("LEVEL_WEIGHTS", levels, 3),
-        source("STRENGTH_WEIGHTS", strength.weights, 5),
-        source("STRENGTH_EDGES", strength.edges, 5),
-        source("PLACES", strength.places, 0),
-    ]
-    args.output.write_text("\n".join(text) + "\n", encoding="utf-8")
-    print(f"{len(tables)} songs; the right beat is chosen in {right:.1%} of those fitted")
+    lessons = [read_lesson(folder) for folder in song_folders(args.root)]
+    is_out = [split_of(f"pop909/{lesson.name}") == "val" for lesson in lessons]
+    train = [lesson for lesson, out in zip(lessons, is_out, strict=True) if not out]
+    left_out = [lesson for lesson, out in zip(lessons, is_out, strict=True) if out]
+
+    def tables(songs: Iterator[Lesson]) -> list[tuple[Floats, int]]:
+        return [table for song in songs if (table := readings_of(song)) is not None]
+
+    level = metre_nets.fit_readings(
+        tables(with_variants(train)), tables(iter(left_out)), args.seed
+    )
+    strength = fit_strength(train)
+    waltzes = [song for lesson in train[::3] if (song := lesson.as_waltz()) is not None]
+    metre = metre_nets.fit_downbeats(
+        [(downbeat_rows(song), song.downbeat) for song in [*train, *waltzes]],
+        [(downbeat_rows(song), song.mark.astype(np.float64)) for song in left_out],
+        args.seed,
+    )
+    numbers = np.concatenate([level, *(part.ravel() for part in strength), metre])
+    args.output.write_bytes(numbers.astype("<f4").tobytes())
+    print(f"{args.output}: {numbers.size} numbers")
 
 
 if __name__ == "__main__":

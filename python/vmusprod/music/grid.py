@@ -20,6 +20,7 @@ from vmusprod.music.score import TimedNotes
 __all__ = [
     "MAX_DURATION",
     "Grid",
+    "concentration",
     "grid_from_beats",
     "grid_notes",
     "join_grids",
@@ -45,7 +46,7 @@ class Grid:
         bar (16 in 4/4), and every 16th entry is a downbeat.
     concentration : float
         How closely the onsets follow the grid: 1 on it, near 0 for noise. The lesser of
-        |mean exp(2 pi i position)| and `Pulse.fit`.
+        |mean exp(2 pi i position)| and of how well the onsets around predict each one's phase.
     beats_a_bar : int
         4, or 3 for 3/4 and 6/8.
 
@@ -89,6 +90,11 @@ class Grid:
         after = np.maximum(seconds - self.times[-1], 0.0)
         result: NDArray[np.float64] = inside + (before + after) / self.step
         return result
+
+
+def concentration(position: NDArray[np.float64]) -> float:
+    """|mean exp(2 pi i position)|: 1 when all lie at one phase, near 0 for noise or nothing."""
+    return float(np.abs(np.exp(2j * np.pi * position).mean())) if len(position) else 0.0
 
 
 def regular_grid(step: float, phase: float, end: float, concentration: float = 1.0) -> Grid:

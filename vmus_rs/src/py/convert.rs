@@ -96,6 +96,12 @@ pub(super) fn notes_to_array<'py>(
     flat.into_pyarray(py).reshape([notes.len(), 4])
 }
 
+/// Rows of numbers as a matrix.
+pub(super) fn rows<const N: usize>(py: Python<'_>, rows: Vec<[f32; N]>) -> PyResult<Bound<'_, PyArray2<f32>>> {
+    let count = rows.len();
+    rows.into_flattened().into_pyarray(py).reshape([count, N])
+}
+
 /// An integer, or anything with `__index__`.
 pub(super) fn integer(value: &Bound<'_, PyAny>, name: &'static str) -> Result<i64, Error> {
     value.extract().map_err(|error| unfit(&error, value, name, "an integer", "below 2^63"))

@@ -1,10 +1,10 @@
 //! The melody's functions that Python sees.
 
 use numpy::ndarray::{Ix1, Ix2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 
-use super::convert;
+use super::convert::{self, rows};
 use crate::{Error, melody};
 
 /// Which notes are the melody.
@@ -70,10 +70,4 @@ pub(super) fn melody_line<'py>(
     let odds = convert::array::<f32, Ix1>(odds, "odds", "a float32 array", "(N,)")?;
     let odds = convert::items(&odds, "odds")?;
     Ok(py.detach(|| melody::line(&notes, odds))?.into_pyarray(py))
-}
-
-/// Rows of numbers as a matrix.
-fn rows<const N: usize>(py: Python<'_>, rows: Vec<[f32; N]>) -> PyResult<Bound<'_, PyArray2<f32>>> {
-    let count = rows.len();
-    rows.into_flattened().into_pyarray(py).reshape([count, N])
 }

@@ -1,5 +1,6 @@
 //! The `PyO3` layer: numpy arrays in, numpy arrays out, the GIL released in between.
 
+mod beats;
 mod convert;
 mod functions;
 mod harmony;
@@ -28,6 +29,11 @@ impl From<Error> for PyErr {
 /// The Rust core of vmusprod; `_vmus_rs.pyi` has its types.
 #[pymodule]
 mod _vmus_rs {
+    #[pymodule_export]
+    use super::beats::{
+        beat_features, beat_readings, downbeat_odds, event_features, find_beats, find_downbeats,
+        find_pulses,
+    };
     #[pymodule_export]
     use super::functions::{
         bar_ranges, color_histogram, encode_tokens, quantize, recognize_chords, rgb_difference,

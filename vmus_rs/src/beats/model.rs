@@ -1,0 +1,111 @@
+//! The fitted numbers: what a likely reading, a strong event and a downbeat look like.
+
+use std::sync::OnceLock;
+
+use super::{level, metre, track};
+use crate::net::{self, Dense};
+
+/// Classes of an event's strength.
+pub const CLASSES: usize = 8;
+/// Places in a beat: 16ths and triplets both fall on them.
+pub const PARTS: usize = 24;
+const LEVEL_HIDDEN: usize = 16;
+/// Width of the downbeat network.
+pub(crate) const WIDE: usize = 16;
+/// Beats to either side that its layers look at: so many taps, so far apart.
+pub(crate) const TAPS: usize = 5;
+pub(crate) const DILATIONS: [usize; 3] = [1, 2, 4];
+/// Share of the events that lie anywhere: ornaments, mistakes.
+const FLOOR: f32 = 0.15;
+const TABLE: &[u8] = include_bytes!("weights.bin");
+
+const SIZE: usize = Dense::<LEVEL_HIDDEN>::size(level::FEATURES)
+    + Dense::<1>::size(LEVEL_HIDDEN)
+    + track::FEATURES
+    + (CLASSES - 1)
+    + CLASSES * PARTS
+    + Dense::<WIDE>::size(metre::FEATURES)
+    + DILATIONS.len() * Dense::<WIDE>::size(TAPS * WIDE)
+    + Dense::<1>::size(WIDE);
+
+// The table must be the one that these shapes were fitted for.
+const _: () = assert!(TABLE.len() == 4 * SIZE);
+
+/// The fitted numbers.
+pub(crate) struct Model {
+    level: (Dense<LEVEL_HIDDEN>, Dense<1>),
+    strength: Vec<f32>,
+    edges: Vec<f32>,
+    /// Log of how much likelier than chance each class is at each place of a beat.
+    evidence: Vec<[f32; PARTS]>,
+    pub(crate) first: Dense<WIDE>,
+    pub(crate) layers: Vec<Dense<WIDE>>,
+    pub(crate) last: Dense<1>,
+}
+
+impl Model {
+    /// The one that the crate carries.
+    pub(crate) fn fitted() -> &'static Self {
+        static MODEL: OnceLock<Model> = OnceLock::new();
+        MODEL.get_or_init(|| {
+            let numbers = net::floats(TABLE);
+            let rest = &mut &numbers[..];
+            let level = (Dense::take(rest, level::FEATURES), Dense::take(rest, LEVEL_HIDDEN));
+            let strength = take(rest, track::FEATURES);
+            let edges = take(rest, CLASSES - 1);
+            let places = take(rest, CLASSES * PARTS);
+            let first = Dense::take(rest, metre::FEATURES);
+            let layers = DILATIONS.iter().map(|_| Dense::take(rest, TAPS * WIDE)).collect();
+            let last = Dense::take(rest, WIDE);
+            Self { level, strength, edges, evidence: evidence(&places), first, layers, last }
+        })
+    }
+
+    /// How likely a reading is.
+    pub(crate) fn level(&self, features: &[f32; level::FEATURES]) -> f32 {
+        self.level.1.apply(&self.level.0.apply_relu(features))[0]
+    }
+
+    /// The class of an event's strength.
+    pub(crate) fn strength(&self, features: &[f32; track::FEATURES]) -> u8 {
+        let mut lanes = [0.0f32; 8];
+        for (k, (x, w)) in features.iter().zip(&self.strength).enumerate() {
+            lanes[k % 8] += x * w;
+        }
+        let sum: f32 = lanes.iter().sum();
+        u8::try_from(self.edges.partition_point(|&edge| edge < sum)).unwrap_or(0)
+    }
+
+    /// Log of how much likelier than chance each class is at each place: (CLASSES, PARTS).
+    pub(crate) fn evidence(&self) -> &[[f32; PARTS]] {
+        &self.evidence
+    }
+}
+
+/// Takes numbers off the front.
+fn take(numbers: &mut &[f32], count: usize) -> Vec<f32> {
+    let (own, rest) = numbers.split_at(count.min(numbers.len()));
+    *numbers = rest;
+    own.to_vec()
+}
+
+/// From counts of events of each class at each place.
+#[expect(clippy::cast_precision_loss)]
+fn evidence(places: &[f32]) -> Vec<[f32; PARTS]> {
+    // Players miss a place by about a 24th of a beat.
+    let blur: Vec<f32> = (-4i8..=4).map(|k| (-0.5 * f32::from(k).powi(2)).exp()).collect();
+    let total: f32 = blur.iter().sum();
+    let parts = PARTS as f32;
+    places
+        .chunks_exact(PARTS)
+        .map(|row| {
+            let all = row.iter().sum::<f32>().max(1.0);
+            std::array::from_fn(|k| {
+                let share = |j: usize| row[(k + PARTS + 4 - j) % PARTS] / all;
+                let spread: f32 =
+                    blur.iter().enumerate().map(|(j, b)| b / total * share(j)).sum();
+                (((1.0 - FLOOR) * spread + FLOOR / parts) * parts).ln()
+            })
+        })
+        .collect()
+}

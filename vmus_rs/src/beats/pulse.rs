@@ -1,0 +1,414 @@
+//! The pulse that onsets follow: its rate as it drifts, its phase, and how well it is followed.
+
+use std::f64::consts::TAU;
+
+use super::events::Events;
+use super::smooth::smooth;
+use super::spectrum::{self, cis};
+
+/// Seconds between the points of a pulse curve, and between those where its phase is measured.
+const GRID: f64 = 0.25;
+const KNOT: f64 = 0.5;
+/// Deviation of the window (s) and stiffness of the smoothed phase, pass by pass.
+const REFINE: [(f64, f64); 3] = [(3.0, 60.0), (1.5, 20.0), (1.0, 10.0)];
+/// Seconds; shorter stretches have no tempo.
+const SHORTEST: f64 = 6.0;
+/// Events; fewer have no tempo.
+const FEWEST: usize = 16;
+/// A constant rate is taken if it fits worse by no more than this.
+const PREFER_CONSTANT: f64 = 0.04;
+/// Seconds; nobody holds a tempo for longer, and the search is quadratic.
+const LONGEST_CONSTANT: f64 = 1800.0;
+/// Between stretches of one tempo whose finest notes differ: 8ths after 16ths, triplets after either.
+const RATIOS: [f64; 11] =
+    [0.25, 1.0 / 3.0, 0.5, 2.0 / 3.0, 0.75, 1.0, 4.0 / 3.0, 1.5, 2.0, 3.0, 4.0];
+const SAME: f64 = 0.03;
+/// Seconds; after a longer gap another tempo may begin.
+const SILENCE: f64 = 4.0;
+/// Seconds that an event's surroundings fade in, and within which others say nothing of it.
+const MEMORY: f64 = 4.0 / 3.0;
+const ITSELF: f64 = 0.05;
+/// Known beats are moved by at most so many pulses.
+const NUDGE: f64 = 0.3;
+
+/// A stretch of a piece and its pulse.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pulse {
+    /// Seconds of the curve's points, increasing; two where one rate holds throughout.
+    pub times: Vec<f64>,
+    /// Pulses at those points, increasing.
+    pub count: Vec<f64>,
+    /// Seconds of the first and the last event.
+    pub start: f64,
+    /// See `start`.
+    pub end: f64,
+    /// Mean cosine of the events' phases against the phase that the events around predict: about 0
+    /// for noise, up to 1.
+    pub fit: f64,
+}
+
+impl Pulse {
+    /// Whether one rate holds throughout.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.times.len() == 2
+    }
+
+    /// Pulses a second, on the whole.
+    pub(crate) fn rate(&self) -> f64 {
+        let last = self.times.len() - 1;
+        (self.count[last] - self.count[0]) / (self.times[last] - self.times[0])
+    }
+
+    /// Pulses at times that increase, continued linearly outside the curve.
+    pub(crate) fn positions(&self, seconds: impl Iterator<Item = f64>) -> Vec<f64> {
+        continued(seconds, &self.times, &self.count)
+    }
+
+    /// Times of pulses that increase: the inverse of `positions`.
+    pub(crate) fn seconds(&self, positions: impl Iterator<Item = f64>) -> Vec<f64> {
+        continued(positions, &self.count, &self.times)
+    }
+}
+
+/// Linear interpolation, and extrapolation by the outermost pieces, at places that mostly increase.
+pub(crate) fn continued(
+    places: impl Iterator<Item = f64>,
+    knots: &[f64],
+    values: &[f64],
+) -> Vec<f64> {
+    let last = knots.len() - 2;
+    let mut k = 0;
+    places
+        .map(|x| {
+            while k < last && x >= knots[k + 1] {
+                k += 1;
+            }
+            while k > 0 && x < knots[k] {
+                k -= 1;
+            }
+            let slope = (values[k + 1] - values[k]) / (knots[k + 1] - knots[k]);
+            values[k] + (x - knots[k]) * slope
+        })
+        .collect()
+}
+
+/// The stretches of one tempo, constant or drifting, in order.
+pub(crate) fn track(events: &Events, weight: &[f32]) -> Vec<Pulse> {
+    let time = &events.time[..];
+    let size = time.len();
+    if size < FEWEST || time[size - 1] - time[0] < SHORTEST {
+        return Vec::new();
+    }
+    let path = spectrum::ridge(time, weight);
+    let values = spectrum::rates();
+    let mut rate: Vec<f64> = path.rate.iter().map(|&k| values[k]).collect();
+    let cuts = join(time, &path.centre, &mut rate, path.jumps);
+    let mut result = Vec::new();
+    for k in 0..=cuts.len() {
+        let low = if k == 0 { f64::NEG_INFINITY } else { cuts[k - 1] };
+        let high = cuts.get(k).copied().unwrap_or(f64::INFINITY);
+        let within = |times: &[f64]| {
+            times.partition_point(|&t| t < low)..times.partition_point(|&t| t < high)
+        };
+        let (own, windows) = (within(time), within(&path.centre));
+        if own.len() >= FEWEST && time[own.end - 1] - time[own.start] >= SHORTEST {
+            let curve = (&path.centre[windows.clone()], &rate[windows]);
+            result.push(stretch(&time[own.clone()], &weight[own], curve));
+        }
+    }
+    result
+}
+
+/// Brings stretches in a simple ratio to the rate of the longer; returns the cuts that remain.
+fn join(time: &[f64], centre: &[f64], rate: &mut [f64], mut cuts: Vec<f64>) -> Vec<f64> {
+    let mut k = 0;
+    while k < cuts.len() {
+        let edge = |i: usize| centre.partition_point(|&c| c < cuts[i]);
+        let low = if k == 0 { 0 } else { edge(k - 1) };
+        let high = if k + 1 < cuts.len() { edge(k + 1) } else { centre.len() };
+        let middle = edge(k);
+        let after = time.partition_point(|&t| t < cuts[k]);
+        let gap = time[after.min(time.len() - 1)] - time[after.saturating_sub(1)];
+        let ratio = median(&rate[low..middle]) / median(&rate[middle..high]);
+        let off = |r: f64| (r / ratio).ln().abs();
+        let factor = RATIOS.iter().copied().fold(1.0, |a, b| if off(b) < off(a) { b } else { a });
+        if gap > SILENCE || off(factor) >= SAME {
+            k += 1;
+            continue;
+        }
+        if middle - low >= high - middle {
+            rate[middle..high].iter_mut().for_each(|r| *r *= factor);
+        } else {
+            rate[low..middle].iter_mut().for_each(|r| *r /= factor);
+        }
+        cuts.remove(k);
+        // The joined stretch may now go with the one before it.
+        k = k.saturating_sub(1);
+    }
+    cuts
+}
+
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let n = sorted.len();
+    if n == 0 { f64::NAN } else { f64::midpoint(sorted[(n - 1) / 2], sorted[n / 2]) }
+}
+
+/// The pulse of events that keep one, slowly drifting tempo. `curve`: rates at times.
+fn stretch(time: &[f64], weight: &[f32], curve: (&[f64], &[f64])) -> Pulse {
+    let (start, end) = (time[0], time[time.len() - 1]);
+    let grid = grid(start - 1.0, end + 1.0);
+    let rate = held(&grid, curve.0, curve.1);
+    let mut count = Vec::with_capacity(grid.len());
+    let mut sum = 0.0;
+    for (k, value) in rate.iter().enumerate() {
+        if k > 0 {
+            sum += f64::midpoint(rate[k - 1], *value) * GRID;
+        }
+        count.push(sum);
+    }
+    for (sigma, stiffness) in REFINE {
+        correct(time, weight, &grid, &mut count, (sigma, stiffness), None);
+    }
+    let whole = (count[count.len() - 1] - count[0]) / (grid[grid.len() - 1] - grid[0]);
+    let drifting = curve_of(time, grid, count);
+    if end - start > LONGEST_CONSTANT {
+        return drifting;
+    }
+    let steady = constant(time, weight, whole);
+    if steady.fit >= drifting.fit - PREFER_CONSTANT { steady } else { drifting }
+}
+
+/// Points from `start` to `end` or just past it.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn grid(start: f64, end: f64) -> Vec<f64> {
+    let count = ((end - start) / GRID).ceil() as usize + 1;
+    (0..count).map(|k| start + GRID * k as f64).collect()
+}
+
+/// Linear interpolation at increasing places; outside, the outermost values hold.
+fn held(places: &[f64], knots: &[f64], values: &[f64]) -> Vec<f64> {
+    let mut k = 0;
+    places
+        .iter()
+        .map(|&x| {
+            while k < knots.len() && knots[k] <= x {
+                k += 1;
+            }
+            if k == 0 {
+                return values[0];
+            }
+            if k == knots.len() {
+                return values[k - 1];
+            }
+            let share = (x - knots[k - 1]) / (knots[k] - knots[k - 1]);
+            values[k - 1] + share * (values[k] - values[k - 1])
+        })
+        .collect()
+}
+
+/// Divides known beats into four pulses each, corrected to the onsets around.
+pub(crate) fn of_beats(time: &[f64], weight: &[f32], beats: &[f64]) -> Pulse {
+    let (first, last) = (time[0].min(beats[0]), time[time.len() - 1].max(beats[beats.len() - 1]));
+    let grid = grid(first, last);
+    #[expect(clippy::cast_precision_loss)]
+    let numbers: Vec<f64> = (0..beats.len()).map(|k| 4.0 * k as f64).collect();
+    let mut count = continued(grid.iter().copied(), beats, &numbers);
+    for &pass in &REFINE[1..] {
+        correct(time, weight, &grid, &mut count, pass, Some(NUDGE));
+    }
+    curve_of(time, grid, count)
+}
+
+#[expect(clippy::cast_precision_loss)]
+fn curve_of(time: &[f64], grid: Vec<f64>, mut count: Vec<f64>) -> Pulse {
+    let mut most = f64::NEG_INFINITY;
+    for (k, value) in count.iter_mut().enumerate() {
+        most = most.max(*value + 1e-6 * k as f64);
+        *value = most;
+    }
+    // Equal neighbours would have no inverse.
+    for k in 1..count.len() {
+        if count[k] <= count[k - 1] {
+            count[k] = count[k - 1] + 1e-9;
+        }
+    }
+    let fit = predictability(time, &held(time, &grid, &count));
+    Pulse { times: grid, count, start: time[0], end: time[time.len() - 1], fit }
+}
+
+/// Takes off the count, smoothly, how far the events are ahead of it.
+///
+/// With `most` the count's own whole pulses hold and it moves by up to that; without, it is
+/// unwrapped along the piece.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn correct(
+    time: &[f64],
+    weight: &[f32],
+    grid: &[f64],
+    count: &mut [f64],
+    (sigma, stiffness): (f64, f64),
+    most: Option<f64>,
+) {
+    let start = grid[0];
+    let knots = ((grid[grid.len() - 1] - start) / KNOT).ceil() as usize + 1;
+    // Each event is shared between the two knots beside it.
+    let mut sums = vec![[0.0f32; 3]; knots + 1];
+    for ((&t, &w), position) in time.iter().zip(weight).zip(held(time, grid, count)) {
+        let (sin, cos) = cis(position.fract() as f32);
+        let place = (t - start) / KNOT;
+        let (k, share) = (place as usize, place.fract() as f32);
+        for (sum, share) in [(k, 1.0 - share), (k + 1, share)] {
+            let part = [w * cos, w * sin, w * w].map(|x| x * share);
+            sums[sum.min(knots)].iter_mut().zip(part).for_each(|(s, x)| *s += x);
+        }
+    }
+    let reach = (4.0 * sigma / KNOT) as usize;
+    let taps: Vec<f32> = (0..=reach)
+        .map(|d| (-0.5 * (d as f64 * KNOT / sigma).powi(2)).exp() as f32)
+        .collect();
+    let (mut ahead, mut trust) = (Vec::with_capacity(knots), Vec::with_capacity(knots));
+    for k in 0..knots {
+        let (mut re, mut im, mut square) = (0.0f32, 0.0f32, 0.0f32);
+        for j in k.saturating_sub(reach)..=(k + reach).min(knots) {
+            let (g, [c, s, q]) = (taps[j.abs_diff(k)], sums[j]);
+            re += g * c;
+            im += g * s;
+            square += g * g * q;
+        }
+        ahead.push(f64::from(im.atan2(re)) / TAU);
+        trust.push(f64::from(((re * re + im * im) / square.max(1e-3)).min(20.0)) + 1e-3);
+    }
+    match most {
+        Some(most) => ahead.iter_mut().for_each(|a| *a = a.clamp(-most, most)),
+        None => unwrap(&mut ahead),
+    }
+    let ahead = smooth(&ahead, &trust, stiffness);
+    for (k, value) in count.iter_mut().enumerate() {
+        let place = k as f64 * GRID / KNOT;
+        let left = (place as usize).min(knots - 1);
+        let right = (left + 1).min(knots - 1);
+        *value -= ahead[left] + place.fract() * (ahead[right] - ahead[left]);
+    }
+}
+
+/// Takes jumps of over half a turn out of phases in turns.
+fn unwrap(phase: &mut [f64]) {
+    let mut turns = 0.0;
+    for k in 1..phase.len() {
+        let step = phase[k] + turns - phase[k - 1];
+        turns -= (step + 0.5).floor();
+        phase[k] += turns;
+    }
+}
+
+/// Mean cosine between each event's phase and that of the events around it, itself left out.
+///
+/// Those around fade with distance; in two passes, forward and back.
+pub(crate) fn predictability(time: &[f64], position: &[f64]) -> f64 {
+    let size = time.len();
+    #[expect(clippy::cast_possible_truncation)]
+    let phase: Vec<(f32, f32)> = position.iter().map(|p| cis((p - p.floor()) as f32)).collect();
+    let mut around = vec![(0.0f32, 0.0f32); size];
+    let order = |k: usize, back: bool| if back { size - 1 - k } else { k };
+    for back in [false, true] {
+        let (mut re, mut im) = (0.0f32, 0.0f32);
+        let (mut now, mut next) = (time[order(0, back)], 0);
+        for k in 0..size {
+            let i = order(k, back);
+            while next < k && (time[order(next, back)] - time[i]).abs() > ITSELF {
+                let j = order(next, back);
+                let fade = fading((time[j] - now).abs());
+                re = re * fade + phase[j].1;
+                im = im * fade + phase[j].0;
+                now = time[j];
+                next += 1;
+            }
+            let fade = fading((time[i] - now).abs());
+            around[i].0 += im * fade;
+            around[i].1 += re * fade;
+        }
+    }
+    let mut sum = 0.0;
+    for ((sin, cos), (im, re)) in phase.iter().zip(around) {
+        let norm = (re * re + im * im).sqrt().max(1e-9);
+        sum += f64::from((cos * re + sin * im) / norm);
+    }
+    #[expect(clippy::cast_precision_loss)]
+    let mean = sum / size as f64;
+    mean
+}
+
+#[expect(clippy::cast_possible_truncation)]
+fn fading(seconds: f64) -> f32 {
+    (-seconds / MEMORY).exp() as f32
+}
+
+/// The best constant rate near `rate`, its phase taken from all events.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn constant(time: &[f64], weight: &[f32], mut rate: f64) -> Pulse {
+    let (start, end) = (time[0], time[time.len() - 1]);
+    let mut width = 0.03 * rate;
+    let mut points = (4.0 * width * (end - start).max(1.0)).clamp(21.0, 4001.0) as usize;
+    for _ in 0..4 {
+        let step = 2.0 * width / (points - 1) as f64;
+        let best = scan(time, weight, rate - width, step, points);
+        rate += step * best as f64 - width;
+        width = 4.0 * width / points as f64;
+        points = 21;
+    }
+    let (mut re, mut im) = (0.0, 0.0);
+    let turn: Vec<f64> = time.iter().map(|t| rate * (t - start)).collect();
+    for (t, &w) in turn.iter().zip(weight) {
+        let (sin, cos) = cis((t - t.floor()) as f32);
+        re += f64::from(w * cos);
+        im += f64::from(w * sin);
+    }
+    let shift = im.atan2(re) / TAU;
+    // Against its own constant phase: no window to fool itself with.
+    let cosine = |t: &f64| f64::from(cis((t - shift - (t - shift).floor()) as f32).1);
+    let fit = turn.iter().map(cosine).sum::<f64>() / time.len() as f64;
+    let times = vec![start - 1.0, end + 1.0];
+    let count = vec![-rate - shift, rate * (end + 1.0 - start) - shift];
+    Pulse { times, count, start, end, fit }
+}
+
+/// Which of the rates `from`, `from + step`, ... has the strongest resultant.
+#[expect(clippy::cast_possible_truncation)]
+fn scan(time: &[f64], weight: &[f32], from: f64, step: f64, points: usize) -> usize {
+    let start = time[0];
+    let turned = |rate: f64| -> (Vec<f32>, Vec<f32>) {
+        let turn = |t: &f64| rate * (t - start);
+        time.iter().map(|t| cis((turn(t) - turn(t).floor()) as f32)).unzip()
+    };
+    let (mut im, mut re) = turned(from);
+    let (sin, cos) = turned(step);
+    for ((x, y), &w) in re.iter_mut().zip(&mut im).zip(weight) {
+        *x *= w;
+        *y *= w;
+    }
+    let mut best = (0, f32::NEG_INFINITY);
+    for k in 0..points {
+        let power = total(&re).powi(2) + total(&im).powi(2);
+        if power > best.1 {
+            best = (k, power);
+        }
+        for (((x, y), c), s) in re.iter_mut().zip(&mut im).zip(&cos).zip(&sin) {
+            (*x, *y) = (*x * c - *y * s, *x * s + *y * c);
+        }
+    }
+    best.0
+}
+
+/// Sum in eight lanes.
+fn total(values: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    }
+    lanes.iter().sum::<f32>() + rest
+}

@@ -1,0 +1,270 @@
+//! How well each rate of pulses explains the onsets around each moment, and the likeliest path of
+//! rates through a piece.
+
+use std::collections::VecDeque;
+
+/// Seconds from one window's centre to the next; events are summed in blocks of that length.
+pub(crate) const HOP: f64 = 2.0;
+/// Deviation of the Gaussian windows, in seconds, and how many blocks they reach to either side.
+const SIGMA: f32 = 3.0;
+const REACH: usize = 5;
+/// Slowest and fastest pulse, a second.
+const MIN_RATE: f64 = 2.0;
+const MAX_RATE: f64 = 12.5;
+/// Rates an octave: a step is 0.4 %. Octaves are found by squaring the phasors.
+const OCTAVE: usize = 173;
+/// Of rates from 2 to 12.5 a second.
+pub(crate) const RATES: usize = 458;
+/// A window says no more than this.
+const STRONG: f32 = 80.0;
+/// A squared step between neighbouring windows costs this; so many steps are drift, and not a jump.
+const DRIFT_COST: f32 = 0.35;
+const MAX_DRIFT: usize = 4;
+const JUMP_COST: f32 = 60.0;
+const LEAP: i8 = i8::MIN;
+
+/// The rates, a second.
+#[expect(clippy::cast_precision_loss)]
+pub(crate) fn rates() -> Vec<f64> {
+    (0..RATES).map(|k| MIN_RATE * (k as f64 / OCTAVE as f64).exp2().min(MAX_RATE)).collect()
+}
+
+/// Sine and cosine of whole turns in [-2^21, 2^21], to 1e-5; fit for vectors.
+pub(crate) fn cis(turns: f32) -> (f32, f32) {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves no fraction
+    let x = (turns - ((turns + ROUND) - ROUND)) * std::f32::consts::TAU;
+    let y = x * x;
+    let sin = x
+        * (1.0
+            + y * (-1.0 / 6.0
+                + y * (1.0 / 120.0
+                    + y * (-1.0 / 5040.0
+                        + y * (1.0 / 362_880.0
+                            + y * (-1.0 / 39_916_800.0 + y * (1.0 / 6_227_020_800.0)))))));
+    let cos = 1.0
+        + y * (-0.5
+            + y * (1.0 / 24.0
+                + y * (-1.0 / 720.0
+                    + y * (1.0 / 40_320.0
+                        + y * (-1.0 / 3_628_800.0
+                            + y * (1.0 / 479_001_600.0 - y * (1.0 / 87_178_291_200.0)))))));
+    (sin, cos)
+}
+
+/// Sine and cosine of turns of any size.
+#[expect(clippy::cast_possible_truncation)]
+pub(crate) fn cis_of(turns: f64) -> (f64, f64) {
+    let (sin, cos) = cis((turns - turns.floor()) as f32);
+    (f64::from(sin), f64::from(cos))
+}
+
+/// Sum of phasors at each rate, and of the squared weights.
+struct Block {
+    re: Vec<f32>,
+    im: Vec<f32>,
+    square: f32,
+}
+
+impl Block {
+    /// Events at `offset` seconds from the block's centre.
+    fn of(events: impl Iterator<Item = (f32, f32)>, rate: &[f32]) -> Self {
+        let mut block = Self { re: vec![0.0; RATES], im: vec![0.0; RATES], square: 0.0 };
+        let (low, rest) = block.re.split_at_mut(OCTAVE);
+        let (middle, high) = rest.split_at_mut(OCTAVE);
+        let (low_im, rest) = block.im.split_at_mut(OCTAVE);
+        let (middle_im, high_im) = rest.split_at_mut(OCTAVE);
+        let (mut cos, mut sin) = ([0.0f32; OCTAVE], [0.0f32; OCTAVE]);
+        for (offset, weight) in events {
+            block.square += weight * weight;
+            for k in 0..OCTAVE {
+                (sin[k], cos[k]) = cis(rate[k] * offset);
+                low[k] += weight * cos[k];
+                low_im[k] += weight * sin[k];
+            }
+            // Twice the angle: the octave above.
+            for k in 0..OCTAVE {
+                let (c, s) = (cos[k], sin[k]);
+                (cos[k], sin[k]) = (c * c - s * s, 2.0 * c * s);
+                middle[k] += weight * cos[k];
+                middle_im[k] += weight * sin[k];
+            }
+            for k in 0..high.len() {
+                let (c, s) = (cos[k], sin[k]);
+                high[k] += weight * (c * c - s * s);
+                high_im[k] += weight * 2.0 * c * s;
+            }
+        }
+        block
+    }
+}
+
+/// Turns by which a block `d` hops away is seen, times the window's weight there.
+struct Taps {
+    weight: Vec<f32>,
+    re: Vec<Vec<f32>>,
+    im: Vec<Vec<f32>>,
+}
+
+impl Taps {
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    fn new(rate: &[f64]) -> Self {
+        let weight: Vec<f32> = (0..=REACH)
+            .map(|d| (-0.5 * (d as f32 * HOP as f32 / SIGMA).powi(2)).exp())
+            .collect();
+        let part = |d: usize, f: fn(f64) -> f64| -> Vec<f32> {
+            let angle = |r: &f64| std::f64::consts::TAU * (r * HOP * d as f64).fract();
+            rate.iter().map(|r| weight[d] * f(angle(r)) as f32).collect()
+        };
+        let re = (0..=REACH).map(|d| part(d, f64::cos)).collect();
+        let im = (0..=REACH).map(|d| part(d, f64::sin)).collect();
+        Self { weight, re, im }
+    }
+}
+
+/// The path of rates: for each window its centre and an index into [`rates`].
+pub(crate) struct Path {
+    pub(crate) centre: Vec<f64>,
+    pub(crate) rate: Vec<usize>,
+    /// Times at which the rate jumps.
+    pub(crate) jumps: Vec<f64>,
+}
+
+/// The likeliest path of rates. `time`: increasing, at least one; `weight`: as many.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
+    let rate = rates();
+    let single: Vec<f32> = rate.iter().map(|&r| r as f32).collect();
+    let taps = Taps::new(&rate);
+    let start = time[0];
+    let count = ((time[time.len() - 1] - start) / HOP).ceil() as usize + 1;
+    let mut near: VecDeque<Block> = VecDeque::with_capacity(2 * REACH + 1);
+    let (mut made, mut event) = (0usize, 0usize);
+    let mut dp = Ridge::new(count);
+    let mut score = vec![0.0f32; RATES];
+    for window in 0..count {
+        while made <= (window + REACH).min(count - 1) {
+            let centre = start + HOP * made as f64;
+            let from = event;
+            while event < time.len() && (time[event] < centre + HOP / 2.0 || made + 1 == count) {
+                event += 1;
+            }
+            let own = time[from..event].iter().zip(&weight[from..event]);
+            near.push_back(Block::of(own.map(|(t, &w)| ((t - centre) as f32, w)), &single));
+            made += 1;
+        }
+        while near.len() > made - window.saturating_sub(REACH) {
+            near.pop_front();
+        }
+        let first = made - near.len();
+        statistic(&near, window - first, &taps, &mut score);
+        dp.step(&score);
+    }
+    let path = dp.path();
+    let centre: Vec<f64> = (0..count).map(|k| start + HOP * k as f64).collect();
+    let jumps = path
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair[0].abs_diff(pair[1]) > MAX_DRIFT)
+        .map(|(k, _)| centre[k] + HOP / 2.0)
+        .collect();
+    Path { centre, rate: path, jumps }
+}
+
+/// Rayleigh statistic n R^2 of the window around block `middle` of `near`, mean 1 for noise.
+fn statistic(near: &VecDeque<Block>, middle: usize, taps: &Taps, score: &mut [f32]) {
+    let (mut re, mut im, mut square) = ([0.0f32; RATES], [0.0f32; RATES], 0.0f32);
+    for (k, block) in near.iter().enumerate() {
+        let d = k.abs_diff(middle);
+        if d > REACH || block.square == 0.0 {
+            continue;
+        }
+        square += taps.weight[d] * taps.weight[d] * block.square;
+        let sign = if k < middle { -1.0f32 } else { 1.0 };
+        let (c, s) = (&taps.re[d][..RATES], &taps.im[d][..RATES]);
+        let (x, y) = (&block.re[..RATES], &block.im[..RATES]);
+        for i in 0..RATES {
+            let turn = sign * s[i];
+            re[i] += c[i] * x[i] - turn * y[i];
+            im[i] += c[i] * y[i] + turn * x[i];
+        }
+    }
+    let scale = 1.0 / square.max(1e-3);
+    for i in 0..RATES {
+        score[i] = ((re[i] * re[i] + im[i] * im[i]) * scale).min(STRONG);
+    }
+}
+
+/// Dynamic programming over rates, window by window.
+struct Ridge {
+    best: Vec<f32>,
+    /// How far the rate was away a window before, or that it leapt.
+    back: Vec<i8>,
+    /// From where it leapt.
+    leaps: Vec<usize>,
+}
+
+impl Ridge {
+    fn new(windows: usize) -> Self {
+        Self {
+            best: Vec::new(),
+            back: Vec::with_capacity(windows * RATES),
+            leaps: Vec::with_capacity(windows),
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+    fn step(&mut self, score: &[f32]) {
+        if self.best.is_empty() {
+            self.best = score.to_vec();
+            return;
+        }
+        let leap = argmax(&self.best);
+        let top = self.best[leap];
+        let mut padded = [f32::NEG_INFINITY; RATES + 2 * MAX_DRIFT];
+        // Scores are kept small, so that single precision holds for hours.
+        for (p, b) in padded[MAX_DRIFT..].iter_mut().zip(&self.best) {
+            *p = b - top;
+        }
+        let (mut stay, mut move_) = ([f32::NEG_INFINITY; RATES], [0i32; RATES]);
+        for m in 0..=2 * MAX_DRIFT {
+            let drift = m as f32 - MAX_DRIFT as f32;
+            let cost = DRIFT_COST * drift * drift;
+            for i in 0..RATES {
+                let value = padded[i + m] - cost;
+                let better = value > stay[i];
+                stay[i] = if better { value } else { stay[i] };
+                move_[i] = if better { m as i32 } else { move_[i] };
+            }
+        }
+        for i in 0..RATES {
+            let leaps = -JUMP_COST > stay[i];
+            self.best[i] = score[i] + if leaps { -JUMP_COST } else { stay[i] };
+            self.back.push(if leaps { LEAP } else { move_[i] as i8 - MAX_DRIFT as i8 });
+        }
+        self.leaps.push(leap);
+    }
+
+    /// Rate indices, window by window.
+    fn path(&self) -> Vec<usize> {
+        let mut at = argmax(&self.best);
+        let mut path = vec![at];
+        for (k, &leap) in self.leaps.iter().enumerate().rev() {
+            let back = self.back[k * RATES + at];
+            at = if back == LEAP { leap } else { at.saturating_add_signed(isize::from(back)) };
+            path.push(at);
+        }
+        path.reverse();
+        path
+    }
+}
+
+/// Index of the first largest value; 0 for none.
+pub(crate) fn argmax(values: &[f32]) -> usize {
+    let mut best = 0;
+    for (k, value) in values.iter().enumerate() {
+        if *value > values[best] {
+            best = k;
+        }
+    }
+    best
+}
