@@ -9,7 +9,7 @@ from vmusprod.annotation.sources import Source
 from vmusprod.dataset.pop909 import own_downbeats
 from vmusprod.errors import VmusError
 from vmusprod.music.beats import fit_grid
-from vmusprod.music.grid import grid_from_beats
+from vmusprod.music.grid import concentration, grid_from_beats
 from vmusprod.music.meter import (
     Meter,
     meter_of_beats,
@@ -18,7 +18,6 @@ from vmusprod.music.meter import (
     sixteenth_shift,
 )
 from vmusprod.music.midi_file import MidiFile
-from vmusprod.music.pulse import concentration
 
 __all__ = ["UnusableSongError", "find_meter"]
 
