@@ -46,11 +46,11 @@ pub(super) fn annotate_song(
     chords: &Bound<'_, PyAny>,
     key: (i64, i64),
 ) -> PyResult<SongAnnotation> {
-    let times = |value, name| convert::array::<f64, Ix1>(value, name, "a float64 array", "(N,)");
+    let seconds = |value, name| convert::array::<f64, Ix1>(value, name, "a float64 array", "(N,)");
     let bytes = |value, name| convert::array::<u8, Ix1>(value, name, "a uint8 array", "(N,)");
-    let (onset, offset) = (times(onset, "onset")?, times(offset, "offset")?);
+    let (onset, offset) = (seconds(onset, "onset")?, seconds(offset, "offset")?);
     let (pitch, velocity) = (bytes(pitch, "pitch")?, bytes(velocity, "velocity")?);
-    let (lines, places) = (times(lines, "lines")?, bytes(places, "places")?);
+    let (lines, places) = (seconds(lines, "lines")?, bytes(places, "places")?);
     let beats = convert::array::<i32, Ix1>(beats, "beats", "an int32 array", "(B + 1,)")?;
     let timed = TimedNotes {
         onset: convert::items(&onset, "onset")?,
@@ -119,12 +119,10 @@ fn unknown(name: &'static str, must: &'static str, actual: &str) -> Error {
 }
 
 fn key_of((tonic, mode): (i64, i64)) -> PyResult<(u8, bool)> {
-    match (u8::try_from(tonic), mode) {
-        (Ok(tonic), 0 | 1) => Ok((tonic, mode == 1)),
-        _ => {
-            let (name, must) = ("key", "a tonic of 0 to 11 and a mode of 0 or 1");
-            let actual = format!("({tonic}, {mode})");
-            Err(Error::Value { name, index: None, must, actual }.into())
-        }
+    if let (Ok(tonic), 0 | 1) = (u8::try_from(tonic), mode) {
+        return Ok((tonic, mode == 1));
     }
+    let (name, must) = ("key", "a tonic of 0 to 11 and a mode of 0 or 1");
+    let actual = format!("({tonic}, {mode})");
+    Err(Error::Value { name, index: None, must, actual }.into())
 }

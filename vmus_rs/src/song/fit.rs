@@ -31,7 +31,8 @@ impl Fit {
         let Some(&first) = onset.first() else { return Self::default() };
         let mut fit = Self::default();
         let mut all = Phases::default();
-        let window = |t: f64| ((t - first) / WINDOW).floor();
+        #[expect(clippy::cast_possible_truncation)] // saturates
+        let window = |t: f64| ((t - first) / WINDOW).floor() as i64;
         let mut rest = position;
         for together in onset.chunk_by(|&a, &b| window(a) == window(b)) {
             let (own, others) = rest.split_at(together.len());

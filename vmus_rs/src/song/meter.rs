@@ -7,6 +7,8 @@ pub const MAX_LINES: usize = 1 << 20;
 /// Lines before time 0 follow each other by this, in seconds: an upbeat that begins before the
 /// recording does has to go somewhere.
 const SQUEEZED: f64 = 0.001;
+/// So many lines are looked through one by one.
+const NEAR: usize = 24;
 
 /// When sixteenths come, and which of them are beats.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +43,12 @@ impl<'a> Meter<'a> {
         }
         if beats.len() != places.len() + 1 || places.is_empty() {
             let (expected, actual) = (places.len().max(1) + 1, beats.len());
-            return Err(Error::LengthMismatch { first: "places, and one", expected, second: "beats", actual });
+            return Err(Error::LengthMismatch {
+                first: "places, and one",
+                expected,
+                second: "beats",
+                actual,
+            });
         }
         if beats[0] != 0 {
             return bad("beats", 0, "0", beats[0].to_string());
@@ -74,9 +81,37 @@ impl<'a> Meter<'a> {
         (self.beats[beat], self.beats[beat + 1])
     }
 
-    /// Sixteenths from line 0 at a time, with the outermost spacing beyond the ends.
-    pub fn position(&self, seconds: f64) -> f64 {
-        let after = self.lines.partition_point(|&t| t <= seconds).clamp(1, self.lines.len() - 1);
+    /// Sixteenths from line 0 at times, with the outermost spacing beyond the ends.
+    pub(super) fn positions(&self, onset: &[f64], offset: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        // Each is sought from the last onset's line on: notes are in order, and short.
+        let mut line = 1;
+        let mut both = (Vec::with_capacity(onset.len()), Vec::with_capacity(offset.len()));
+        for (&start, &stop) in onset.iter().zip(offset) {
+            line = self.line_after(start, line);
+            both.0.push(self.between(start, line));
+            both.1.push(self.between(stop, self.line_after(stop, line)));
+        }
+        both
+    }
+
+    /// The first line that comes after a time, sought from a line on; inner lines only.
+    fn line_after(&self, seconds: f64, from: usize) -> usize {
+        let inner = &self.lines[..self.lines.len() - 1];
+        let from = from.min(inner.len());
+        let next = if self.lines[from - 1] <= seconds {
+            let near = inner[from..].iter().take(NEAR).take_while(|&&t| t <= seconds).count();
+            if near < NEAR {
+                from + near
+            } else {
+                from + near + inner[from + near..].partition_point(|&t| t <= seconds)
+            }
+        } else {
+            inner[..from].partition_point(|&t| t <= seconds)
+        };
+        next.max(1)
+    }
+
+    fn between(&self, seconds: f64, after: usize) -> f64 {
         let (low, high) = (self.lines[after - 1], self.lines[after]);
         #[expect(clippy::cast_precision_loss)] // at most MAX_LINES
         let whole = (after - 1) as f64;
@@ -89,7 +124,10 @@ impl<'a> Meter<'a> {
         if line == 0 {
             return 0.0;
         }
-        raw.map_or(0.0, |&t| if self.lines[0] < 0.0 { t.max(SQUEEZED * f64::from(line)) } else { t })
+        raw.map_or(
+            0.0,
+            |&t| if self.lines[0] < 0.0 { t.max(SQUEEZED * f64::from(line)) } else { t },
+        )
     }
 
     /// When a line would come if time had no beginning.
@@ -119,7 +157,8 @@ impl<'a> Meter<'a> {
         let mut start = 0;
         for pair in self.bars().windows(2) {
             let (from, to) = (self.beats[pair[0]], self.beats[pair[1]]);
-            let whole = (to - from + SIXTEENTHS_PER_BAR - 1) / SIXTEENTHS_PER_BAR * SIXTEENTHS_PER_BAR;
+            let whole =
+                (to - from + SIXTEENTHS_PER_BAR - 1) / SIXTEENTHS_PER_BAR * SIXTEENTHS_PER_BAR;
             let shift = if self.places[pair[0]] == 1 { 0 } else { whole - (to - from) };
             for line in from..=to {
                 laid[super::index(line)] = start + shift + line - from;
@@ -182,7 +221,10 @@ mod tests {
         // An upbeat of one quarter, a bar of two dotted quarters, one of two quarters.
         let meter = Meter::new(&lines, &[0, 4, 10, 16, 20, 24], &[4, 1, 2, 1, 2]).unwrap();
         let laid = meter.in_long_bars();
-        assert_eq!([laid[0], laid[3], laid[4], laid[15], laid[16], laid[24]], [12, 15, 16, 27, 32, 40]);
+        assert_eq!(
+            [laid[0], laid[3], laid[4], laid[15], laid[16], laid[24]],
+            [12, 15, 16, 27, 32, 40]
+        );
         let equal = meter.in_equal_beats();
         assert_eq!([equal[4], equal[7], equal[10], equal[16], equal[20]], [4, 6, 8, 12, 16]);
         assert_eq!(meter.chord_places(0), [3, 0, 2, 0, 2]);
@@ -195,17 +237,23 @@ mod tests {
         let meter = Meter::new(&[-0.2, -0.1, 0.001, 0.1, 0.2], &[0, 4], &[1]).unwrap();
         let clock: Vec<f64> = (0..5).map(|line| meter.seconds(line)).collect();
         assert_eq!(clock, [0.0, 0.001, 0.002, 0.1, 0.2]);
-        assert!((meter.position(0.0505) - 2.5).abs() < 1e-9);
-        assert!((meter.position(0.4) - 6.0).abs() < 1e-9);
+        let (start, stop) = meter.positions(&[0.0505, 0.1, -0.3], &[0.4, 0.1, 0.2]);
+        for (found, expected) in start.iter().chain(&stop).zip([2.5, 3.0, -1.0, 6.0, 3.0, 4.0]) {
+            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+        }
     }
 
     #[test]
     fn refuses_what_is_no_meter() {
         let lines = [0.0, 0.1, 0.2, 0.3, 0.4];
         assert!(Meter::new(&lines, &[0, 4], &[1]).is_ok());
-        for (beats, places) in
-            [(&[0, 5][..], &[1][..]), (&[0], &[]), (&[1, 4], &[1]), (&[0, 4], &[0]), (&[0, 4, 4], &[1, 2])]
-        {
+        for (beats, places) in [
+            (&[0, 5][..], &[1][..]),
+            (&[0], &[]),
+            (&[1, 4], &[1]),
+            (&[0, 4], &[0]),
+            (&[0, 4, 4], &[1, 2]),
+        ] {
             assert!(Meter::new(&lines, beats, places).is_err(), "{beats:?}");
         }
         assert!(Meter::new(&[0.0, 0.0], &[0, 1], &[1]).is_err());

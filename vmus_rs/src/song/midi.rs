@@ -103,7 +103,8 @@ fn put_tempi(events: &mut Vec<Event>, meter: &Meter<'_>) {
             let aim = 1e6 * meter.seconds(to);
             if tempo == 0 || (clock + quarters * f64::from(tempo) - aim).abs() > TOLERANCE {
                 #[expect(clippy::cast_possible_truncation)] // clamped before
-                let next = ((aim - clock) / quarters).round().clamp(1.0, f64::from(0xFF_FFFF)) as i32;
+                let next =
+                    ((aim - clock) / quarters).round().clamp(1.0, f64::from(0xFF_FFFF)) as i32;
                 if next != tempo {
                     let [_, a, b, c] = next.to_be_bytes();
                     let tick = TICKS_PER_LINE * from;

@@ -78,8 +78,7 @@ pub fn annotate(
         let (name, actual) = ("key", tonic.to_string());
         return Err(Error::Value { name, index: None, must: "of tonic 0 to 11", actual });
     }
-    let position: Vec<f64> = timed.onset.iter().map(|&t| meter.position(t)).collect();
-    let end: Vec<f64> = timed.offset.iter().map(|&t| meter.position(t)).collect();
+    let (position, end) = meter.positions(timed.onset, timed.offset);
     let placed = TimedNotes { onset: &position, offset: &end, ..timed };
     let mut notes = quantize::quantize(placed, 1.0, 0.0, MAX_DURATION)?;
     let last = meter.last_line();
@@ -147,16 +146,16 @@ fn melody_of(
 }
 
 /// One id a beat; no chord before the first beat.
-fn chords_of(
-    way: Chords<'_>,
-    notes: &[Note],
-    meter: &Meter<'_>,
-    first: usize,
-) -> Result<Vec<u8>> {
+fn chords_of(way: Chords<'_>, notes: &[Note], meter: &Meter<'_>, first: usize) -> Result<Vec<u8>> {
     if let Chords::Given(ids) = way {
         if ids.len() != meter.places.len() {
             let (expected, actual) = (meter.places.len(), ids.len());
-            return Err(Error::LengthMismatch { first: "places", expected, second: "chords", actual });
+            return Err(Error::LengthMismatch {
+                first: "places",
+                expected,
+                second: "chords",
+                actual,
+            });
         }
         if let Some(i) = ids.iter().position(|&id| id > chords::NO_CHORD) {
             let (name, actual) = ("chords", ids[i].to_string());

@@ -7,8 +7,7 @@ use super::midi::TICKS_PER_LINE;
 use crate::chords::NO_CHORD;
 
 const ROOTS: [&str; 12] = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"];
-const KINDS: [&str; 10] =
-    ["maj", "min", "7", "maj7", "min7", "dim", "dim7", "aug", "sus2", "sus4"];
+const KINDS: [&str; 10] = ["maj", "min", "7", "maj7", "min7", "dim", "dim7", "aug", "sus2", "sus4"];
 /// Spelled as chorder does; `SymMV`'s own files lose the two with flats.
 const SYMMV_ROOTS: [&str; 12] = ["C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B"];
 const SYMMV_KINDS: [&str; 10] = ["M", "m", "7", "M7", "m7", "o", "o7", "+", "sus2", "sus4"];
