@@ -59,9 +59,9 @@ def cases(draw: st.DrawFn) -> Case:
     end = float(lines[-1])
     count = draw(st.integers(1, 20))
     start = np.sort(draw(arrays(np.float64, count, elements=st.floats(0.0, 0.95))))
-    assume(np.interp(onset, lines, np.arange(len(lines))).max() < beats[-1] - 0.5)
     length = draw(arrays(np.float64, count, elements=st.floats(0.01, 1.0)))
     onset = np.maximum(start * end - float(steps[-1]) / 2, 0.0)
+    assume(np.interp(onset, lines, np.arange(len(lines))).max() < beats[-1] - 0.5)
     ids = draw(arrays(np.uint8, len(places), elements=st.sampled_from([0, 11, 32, 75, 104, 120])))
     return Case(
         lines,
