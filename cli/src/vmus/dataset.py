@@ -11,6 +11,7 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.dataset_stats import stats
 
 dataset_app = typer.Typer(
     rich_markup_mode=None, no_args_is_help=True, help="Make training data out of corpora."
@@ -71,3 +72,6 @@ def pack(
         for source, count in report.kept.items():
             console.result(f"{source}: {count} songs, mean fit {report.fit[source]:.3f}")
         console.result(f"{sum(report.kept.values())} kept, {len(report.skipped)} left out: {out}")
+
+
+dataset_app.command()(stats)

@@ -1,8 +1,8 @@
-"""Does a piano cover follow the official recording, and how do their clocks lie to each other?
+"""Whether a piano cover follows the official recording, and how their clocks lie to each other.
 
 Chroma of both are aligned by dynamic time warping in which the cover may begin and end anywhere in
-the recording. Chroma are smoothed, and what a piece shares with all of its frames, its key, is taken
-off. Still pop songs resemble each other, so that the cost alone says little: it is held against
+the recording. Chroma are smoothed, and what all frames of a piece share, its key, is taken off.
+Still pop songs resemble each other, so that the cost alone says little: it is held against
 covers whose parts are shuffled, which keep the notes but not their order.
 """
 
@@ -95,7 +95,7 @@ def align(cover: Chroma, recording: Chroma, rate: float) -> Alignment:
 
 def _pooled(chroma: Chroma, count: int) -> Chroma:
     whole = len(chroma) // count * count
-    return chroma[:whole].reshape(-1, count, 12).mean(axis=1)
+    return np.asarray(chroma[:whole].reshape(-1, count, 12).mean(axis=1), np.float32)
 
 
 def _prepared(chroma: Chroma) -> Chroma:

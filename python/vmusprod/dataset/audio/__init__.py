@@ -126,7 +126,7 @@ def _notes(sound: Sound, transcriber: str, tell: Progress) -> TimedNotes:
 
 
 def _beats_of_notes(notes: TimedNotes, trusted: bool) -> NDArray[np.float64] | None:
-    """The beats that the onsets follow; None where only `trusted` ones will do and there are none."""
+    """The beats that the onsets follow; None where only `trusted` ones will do, and none are."""
     from vmusprod.music.beats import fit_grid
 
     grid = fit_grid(notes)

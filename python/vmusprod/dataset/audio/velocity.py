@@ -2,8 +2,8 @@
 
 Neither transcriber tells loudness. A note's attack is the rise of the power at its first five
 partials from 60 ms before the onset to 60 ms after it; over a window of sound the rises, evened out
-over the keyboard, are mapped to velocities. It is an estimate: on a rendered song of POP909 its rank
-correlation with the velocities written there is 0.4.
+over the keyboard, are mapped to velocities. It is an estimate: on a rendered song of POP909 its
+rank correlation with the velocities written there is 0.4.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Levels:
         """The spectrum's bins nearest to the first partials: intp (N, 5)."""
         hertz = 440.0 * 2.0 ** ((pitch.astype(np.float64)[:, None] - 69) / 12)
         index = np.rint(hertz * np.array(_PARTIALS) * self._size / self._rate).astype(np.intp)
-        return np.clip(index, 1, self._size // 2 - 1)
+        return np.asarray(np.clip(index, 1, self._size // 2 - 1), np.intp)
 
 
 def velocities(
@@ -75,4 +75,4 @@ def velocities(
         decibels = decibels - decibels.mean()
     spread = max(float(decibels.std()) * _STEPS_A_DECIBEL, 1e-9)
     steps = decibels * _STEPS_A_DECIBEL * min(1.0, _SPREAD / spread)
-    return np.clip(np.rint(_MEAN + steps), _SOFTEST, _LOUDEST).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(_MEAN + steps), _SOFTEST, _LOUDEST), np.uint8)
