@@ -11,6 +11,7 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.dataset_collect import collect, shazam
 from vmus.dataset_stats import stats
 
 dataset_app = typer.Typer(
@@ -74,4 +75,6 @@ def pack(
         console.result(f"{sum(report.kept.values())} kept, {len(report.skipped)} left out: {out}")
 
 
+dataset_app.command()(collect)
+dataset_app.command()(shazam)
 dataset_app.command()(stats)

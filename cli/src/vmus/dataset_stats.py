@@ -20,9 +20,9 @@ def stats(
         Path | None,
         typer.Option("-o", "--out", metavar="OUT", help="A folder for figures and the page."),
     ] = None,
-    metadata: Annotated[
+    table: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="Songs and their genres [those annotated]."),
+        typer.Option(metavar="CSV", help="Songs and their genres [those annotated]."),
     ] = None,
     features: Annotated[
         Path | None,
@@ -35,7 +35,7 @@ def stats(
 
     \b
     vmus dataset stats annotated/
-    vmus dataset stats annotated/ -o report/ --metadata genres.csv
+    vmus dataset stats annotated/ -o report/ --table genres.csv
     vmus dataset stats SymMV/ -o report/ --features features/
 
     OUT gets stats.json, each figure as .png and .svg, and index.html with all of them in it
@@ -46,7 +46,7 @@ def stats(
 
         show = Console(quiet)
         with show.progress(folder.name) as progress:
-            report = describe_set(folder, out, metadata, features, progress)
+            report = describe_set(folder, out, table, features, progress)
         for error in report.failed:
             console.say(f"vmus: {error}")
         if json:

@@ -18,7 +18,8 @@ __all__ = ["LIKELY", "Alignment", "align"]
 Chroma = NDArray[np.float32]
 Array = NDArray[np.float64]
 
-LIKELY = 0.06
+LIKELY = 0.12
+"""The confidence from which a cover and a recording are rather the same piece."""
 
 _MAX_FRAMES = 3000  # beyond them chroma are averaged: tables of 9 M cells
 _SHUFFLES = 4
@@ -49,9 +50,9 @@ class Alignment:
     similarity : float
         Mean cosine of the two chroma, less their means, along the path.
     confidence : float
-        0..1: how much of the cost of shuffled covers the path saves. Below `LIKELY` the two are
-        rather not the same piece: of 18 pairs of POP909's accompaniments with their melodies and
-        chord labels, at other tempi and in other keys, 17 reach it, and of 18 mixed-up pairs one.
+        0..1: how much of the cost of shuffled covers the path saves. Of 24 songs of POP909 held
+        against their melodies with chord labels, at another tempo (6 %), in another key and with
+        noise, each has 0.17 or more, and of 24 mixed-up pairs each 0.094 or less.
     """
 
     offset: float
