@@ -50,7 +50,7 @@ def read_source(path: Path, options: AnnotateOptions) -> Source:
     """
     if is_audio(path):
         notes, beats = read_audio(
-            path, options.transcriber, "notes" if options.beats == "track" else "madmom"
+            path, options.transcriber, "notes" if options.beats == "track" else "auto"
         )
         return Source(notes, beats=beats)
     file = read_midi_file(path)

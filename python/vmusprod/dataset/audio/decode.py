@@ -20,7 +20,7 @@ Samples = NDArray[np.float32]
 _SURVEY_RATE = 22050
 _SILENT = 10 ** (-70 / 20)  # peak; the noise of a converter lies below it
 _MAX_GAIN = 100.0
-_PEAK = 0.9
+_PEAK = 0.5  # where madmom's transcriber does best (F on a rendered song, see `madmom_models`)
 # Left and right cancel where their sum holds less than this share of their energy.
 _CANCELLED = 0.01
 
@@ -29,7 +29,7 @@ _CANCELLED = 0.01
 class Sound:
     """A file that has sound: its length, and how it becomes mono at an even level.
 
-    `gain` brings the peak to 0.9 of full scale; `left` says that the two channels cancel and the
+    `gain` brings the peak to half of full scale; `left` says that the two channels cancel and the
     left one is heard alone.
     """
 

@@ -110,8 +110,9 @@ def note_events(
     beside it, away from earlier ones.
     """
     onsets = _with_rises(onsets, frames)
-    peak = np.zeros(onsets.shape, bool)
-    peak[1:-1] = (onsets[1:-1] > onsets[:-2]) & (onsets[1:-1] > onsets[2:])
+    # A sound may begin with its first note.
+    around = np.pad(onsets, ((1, 1), (0, 0)))
+    peak = (onsets > around[:-2]) & (onsets > around[2:])
     rest = frames.copy()
     length = len(frames)
     notes = []
