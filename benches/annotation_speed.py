@@ -76,7 +76,7 @@ def steps(paths: list[Path], out: Path) -> float:
     for path in paths:
         source = clock.time("read", read_source, path, options)
         notes = source.notes
-        meter, _ = clock.time("beats", find_meter, source, options, float(notes.offset.max()))
+        meter, _ = clock.time("beats", find_meter, source, options)
         clock.time("key", estimate_key, notes.pitch, notes.offset - notes.onset)
         given = (notes.onset, notes.offset, notes.pitch, notes.velocity)
         given += (meter.lines, meter.beats, meter.places)

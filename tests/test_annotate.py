@@ -127,7 +127,7 @@ def test_what_is_said_of_a_song_that_is_known(tmp_path: Path) -> None:
     folder = tmp_path / "out/a/b"
     assert facts["output"] == str(folder)
     assert (facts["key"], facts["tempo"], facts["time_signature"]) == ("C major", 120.0, "4/4")
-    assert (facts["notes"], facts["beats"], facts["bars"]) == (144, 48 + 4, 13)
+    assert (facts["notes"], facts["beats"], facts["bars"]) == (144, 48, 12)
     assert facts["beat_fit"] == 1.0
     assert facts["most_moved_ms"] == 0.0
     chords = (folder / "chord.txt").read_text().splitlines()

@@ -45,7 +45,7 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
     end = float(notes.offset.max())
     if end < _SHORTEST:
         raise UnusableSongError(f"shorter than {1000 * _SHORTEST:.0f} ms")
-    meter, beats_from = find_meter(source, options, end)
+    meter, beats_from = find_meter(source, options)
     melody, melody_from = _melody(source.file, options)
     key = estimate_key(notes.pitch, notes.offset - notes.onset)
     chords = _published(source.file, meter) if options.chords == "published" else options.chords
@@ -54,7 +54,9 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
         meter.lines, meter.beats, meter.places, melody=melody, chords=chords, key=key,
     )  # fmt: skip
     own = parts.is_melody.sum()
-    used = parts.chords[parts.first_beat :]
+    begin = parts.first_beat
+    stop = begin + int(np.searchsorted(meter.lines[meter.beats[begin:-1]], end))
+    used = parts.chords[begin:stop]
     facts = {
         "key": key_name(*key),
         "tempo": round(meter.tempo, 3),
@@ -65,8 +67,8 @@ def annotate(source: Source, options: AnnotateOptions) -> AnnotatedSong:
         "melody_notes": int(own),
         "accompaniment_notes": len(parts.notes) - int(own),
         "beats": len(used),
-        "bars": int((meter.places[parts.first_beat :] == 1).sum()),
-        "chords": int(np.count_nonzero(np.diff(used)) + 1),
+        "bars": int((meter.places[begin:stop] == 1).sum()),
+        "chords": int(np.count_nonzero(np.diff(used))) + 1,
         "lowest_pitch": int(notes.pitch.min()),
         "highest_pitch": int(notes.pitch.max()),
         "tracks": 1 if source.file is None else len(source.file.names),

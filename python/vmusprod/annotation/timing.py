@@ -31,15 +31,14 @@ class UnusableSongError(VmusError):
     """A song that can be read and not annotated as asked."""
 
 
-def find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[Meter, str]:
-    """The song's beats up to `end` (s), and where they are from.
+def find_meter(source: Source, options: AnnotateOptions) -> tuple[Meter, str]:
+    """The song's beats, and where they are from.
 
     `file`: its own ticks; `tracked`; `audio`: heard in a recording; `nominal`: its own ticks, as
     there are too few notes to track. Raises UnusableSongError where there are none.
     """
-    first = float(source.notes.onset[0])
     if source.beats is not None and len(source.beats) >= 2 and options.beats != "track":
-        return meter_of_beats(source.beats, first, end), "audio"
+        return meter_of_beats(source.beats, source.notes), "audio"
     file = source.file
     if options.beats == "file" or options.chords == "published":
         nominal = options.chords == "published"
@@ -50,19 +49,19 @@ def find_meter(source: Source, options: AnnotateOptions, end: float) -> tuple[Me
             raise UnusableSongError("its own beats are too many to make sense")
         return meter, "file"
     if options.beats == "auto" and file is not None:
-        meter = _trusted(file, first, end)
+        meter = _trusted(file)
         if meter is not None:
             return meter, "file"
     grid = fit_grid(source.notes)
     if grid is not None:
-        return meter_of_grid(grid, first, end), "tracked"
+        return meter_of_grid(grid, source.notes), "tracked"
     meter = meter_of_file(file) if file is not None else None
     if meter is None:
         raise UnusableSongError("too few notes to find beats in")
     return meter, "nominal"
 
 
-def _trusted(file: MidiFile, first: float, end: float) -> Meter | None:
+def _trusted(file: MidiFile) -> Meter | None:
     """The file's own beats if the notes fall on its sixteenths, wherever those are as a whole.
 
     Beats are the one sixteenth in four that the longest notes begin on (right for 99.6 % of
@@ -89,4 +88,5 @@ def _trusted(file: MidiFile, first: float, end: float) -> Meter | None:
     downbeats = own_downbeats(file.notes, marks)
     if downbeats is None:
         return meter if phase == 0 else None
-    return meter_of_grid(grid_from_beats(times, downbeats, first, end), first, end)
+    first, end = float(file.notes.onset[0]), float(file.notes.offset.max())
+    return meter_of_grid(grid_from_beats(times, downbeats, first, end), file.notes)

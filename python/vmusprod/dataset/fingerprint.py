@@ -20,7 +20,7 @@ __all__ = ["SAME", "Fingerprint", "fingerprint", "groups_of", "near_duplicates",
 
 Fingerprint = NDArray[np.uint64]
 
-SAME = 0.15  # similarity of near-duplicates: no two of SymMV's songs reach 0.08
+SAME = 0.25  # similarity of near-duplicates: no two of SymMV's songs reach 0.2, even quantised
 _SIZE = 256  # hashes that are kept
 _SHINGLE = 5  # intervals
 _CHORD = 0.03  # seconds within which onsets are one event

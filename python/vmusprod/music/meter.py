@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vmusprod.music.grid import Grid
 from vmusprod.music.midi_file import MidiFile
+from vmusprod.music.score import TimedNotes
 
 __all__ = [
     "MAX_LINES",
@@ -59,8 +60,8 @@ class Meter:
         return 15.0 / float(np.median(np.diff(self.lines)))
 
 
-def meter_of_grid(grid: Grid, first: float, end: float) -> Meter:
-    """The meter of a grid, continued to time 0 and to `end`; `first`: the first onset (s).
+def meter_of_grid(grid: Grid, notes: TimedNotes) -> Meter:
+    """The meter of a grid, from time 0 to the end of the notes, at least one.
 
     What lies between the grid's bars, beats of bars with an odd length, is taken as short bars.
     """
@@ -78,11 +79,11 @@ def meter_of_grid(grid: Grid, first: float, end: float) -> Meter:
         order = np.argsort(beat)
         beat, place = beat[order], place[order]
     stop = int(starts[-1]) + bar
-    return _whole(grid.times, beat, place, stop, size, first, end, f"{size}/4")
+    return _whole(grid.times, beat, place, stop, size, notes, f"{size}/4")
 
 
-def meter_of_beats(beats: Array, first: float, end: float) -> Meter:
-    """The meter of known beats, continued to time 0 and to `end`; `first`: the first onset (s).
+def meter_of_beats(beats: Array, notes: TimedNotes) -> Meter:
+    """The meter of known beats, from time 0 to the end of the notes, at least one.
 
     `beats`: float64 (B, 2), seconds, increasing, and place in the bar from 1; B at least 2.
     """
@@ -92,7 +93,7 @@ def meter_of_beats(beats: Array, first: float, end: float) -> Meter:
     lengths = np.diff(np.flatnonzero(place == 1))
     size = int(np.bincount(lengths).argmax()) if len(lengths) else 4
     index = 4 * np.arange(count - 1)
-    return _whole(times, index, place, 4 * (count - 1), size, first, end, f"{size}/4")
+    return _whole(times, index, place, 4 * (count - 1), size, notes, f"{size}/4")
 
 
 def _whole(
@@ -101,11 +102,13 @@ def _whole(
     place: NDArray[np.intp],
     stop: int,
     size: int,
-    first: float,
-    end: float,
+    notes: TimedNotes,
     signature: str,
 ) -> Meter:
-    """Continue beats (indices of `times`; the last ends at `stop`) at their tempo both ways."""
+    """Continue beats (indices of `times`; the last ends at `stop`) at their tempo both ways.
+
+    The last bar is the one in which the last note ends.
+    """
     low = int(beat[0])
     span = min(4 * size, len(times) - 1)
     head = float(times[min(low + span, len(times) - 1)] - times[min(low, len(times) - 1 - span)])
@@ -114,7 +117,7 @@ def _whole(
     before = low + missing + -(low + missing) % 4
     added = before - low
     tail = float(times[-1] - times[-1 - span]) / span
-    end += tail  # the last note may begin and end with the last sixteenth
+    end = _needed(notes, tail)
     if stop < len(times) and end <= times[stop]:
         last = stop
     elif end <= times[-1]:
@@ -133,7 +136,16 @@ def _whole(
     leading, following = np.arange(-(before // 4), 0), np.arange((last - stop) // 4)
     beat = np.concatenate([low + 4 * leading, beat, stop + 4 * following, [last]]) + added
     place = np.concatenate([(leading + place[0] - 1) % size + 1, place, following % size + 1])
-    return _from_zero(lines, beat, place, first, signature)
+    bars = np.flatnonzero(place == 1)
+    behind = bars[np.searchsorted(lines[beat[bars]], end) :]
+    if len(behind):
+        beat, place = beat[: behind[0] + 1], place[: behind[0]]
+    return _from_zero(lines, beat, place, float(notes.onset[0]), signature)
+
+
+def _needed(notes: TimedNotes, step: float) -> float:
+    """Until when there must be sixteenths: the last onset may be moved, and lasts for one."""
+    return max(float(notes.offset.max()), float(notes.onset[-1]) + 1.51 * step)
 
 
 def _from_zero(
@@ -167,8 +179,10 @@ def meter_of_file(file: MidiFile, *, quarters: bool = False, shifted: bool = Tru
     (POP909's files are off by up to half of one).
     """
     tick = file.ticks_per_quarter / 4  # of a sixteenth
-    # One more than the last note needs, for one that begins and ends with the last sixteenth.
-    lines = int(np.ceil(int(file.stop.max()) / tick)) + 2
+    shift = sixteenth_shift(np.asarray(file.start / tick, np.float64)) if shifted else 0.0
+    # The last onset may be moved by half a sixteenth, and lasts for one.
+    end = max(int(file.stop.max()) / tick, int(file.start[-1]) / tick + 1.51) - shift
+    lines = int(np.ceil(end - 1e-9)) + 1
     if lines > MAX_LINES - 1024:
         return None
     beats: list[NDArray[np.intp]] = []
@@ -188,7 +202,6 @@ def meter_of_file(file: MidiFile, *, quarters: bool = False, shifted: bool = Tru
         places.append(np.tile(np.arange(1, len(lengths) + 1), bars)[: len(own)])
         held[name] = held.get(name, 0) + stop - begin
     beat = np.append(np.concatenate(beats), last)
-    shift = sixteenth_shift(np.asarray(file.start / tick, np.float64)) if shifted else 0.0
     seconds = file.clock.seconds((np.arange(last + 1, dtype=np.float64) + shift) * tick)
     if shift > 0:
         seconds[0] = 0.0
