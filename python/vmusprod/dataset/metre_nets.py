@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 LEVEL_HIDDEN, WIDE, TAPS = 16, 16, 5
-DILATIONS = (1, 2, 4)
+DILATIONS = (1, 2, 4, 8)
 SPREAD = 0.3  # of readings, in deviations
 Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -44,11 +44,11 @@ class Downbeats(nn.Module):
             nn.Conv1d(WIDE, WIDE, TAPS, padding=TAPS // 2 * d, dilation=d) for d in DILATIONS
         )
         self.last = nn.Linear(WIDE, 1)
-        self.drop = nn.Dropout(0.15)
+        self.drop = nn.Dropout(0.3)
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """(songs, beats, F) -> (songs, beats)."""
-        now = torch.relu(self.first(rows)).transpose(1, 2)
+        now = torch.relu(self.first(self.drop(rows))).transpose(1, 2)
         for layer in self.layers:
             now = now + self.drop(torch.relu(layer(now)))
         score: torch.Tensor = self.last(now.transpose(1, 2))
@@ -121,7 +121,7 @@ def fit_downbeats(
     """Cross entropy at each beat: the network's numbers. `left_out`: marks to measure by."""
     torch.manual_seed(seed)
     net = Downbeats(train[0][0].shape[1])
-    epochs, batch, span = 10, 16, 192
+    epochs, batch, span = 12, 16, 192
     steps = epochs * (len(train) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), 4e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps + 1)

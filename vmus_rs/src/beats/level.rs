@@ -3,6 +3,7 @@
 
 use super::events::{COLUMNS, Row};
 use super::model::Model;
+use super::spectrum::cis;
 
 /// Pulses a beat that are tried.
 const PULSES: [i32; 10] = [1, 2, 3, 4, 6, 8, 9, 12, 16, 24];
@@ -19,6 +20,11 @@ const BAR_COLUMNS: [usize; 10] = [0, 1, 6, 8, 11, 12, 13, 14, 15, 16];
 const TEMPI: [f64; 8] = [50.0, 60.0, 70.0, 82.0, 97.0, 115.0, 135.0, 160.0];
 /// Distances between events that are counted, in beats.
 const GAPS: [f64; 6] = [0.2, 0.3, 0.4, 0.6, 0.85, 1.2];
+/// How much it counts for a reading that onsets lie on its sixteenths.
+const EXACTNESS: f32 = 2.0;
+/// Below this they hardly lie on them, and each hundredth counts so much more.
+const INEXACT: f32 = 0.75;
+const INEXACT_COST: f32 = 12.0;
 /// Beats that are told apart: bars of two, three and four fit.
 const BAR: usize = 12;
 /// What a reading is described by.
@@ -41,6 +47,27 @@ pub(crate) fn readings(rate: f64) -> impl Iterator<Item = i32> {
         (MIN_TEMPO..=MAX_TEMPO).contains(&tempo)
     };
     PULSES.into_iter().filter(is_possible)
+}
+
+/// The pulse that each event is nearest to.
+#[expect(clippy::cast_possible_truncation)]
+pub(crate) fn slots(position: &[f64]) -> Vec<i64> {
+    position.iter().map(|x| x.round() as i64).collect()
+}
+
+/// Of all sixteenths that an onset may be at, how much those near one phase prevail, in single precision.
+fn concentration(position: &[f64], scale: f64) -> f32 {
+    let (mut re, mut im) = (0.0f32, 0.0f32);
+    for x in position {
+        let turn = x * scale;
+        #[expect(clippy::cast_possible_truncation)]
+        let (sin, cos) = cis((turn - turn.floor()) as f32);
+        re += cos;
+        im += sin;
+    }
+    #[expect(clippy::cast_precision_loss)]
+    let size = position.len().max(1) as f32;
+    re.hypot(im) / size
 }
 
 /// Describes all readings with `pulses` a beat, phase by phase.
@@ -153,18 +180,24 @@ fn gaps(slot: &[i64], p: usize, out: &mut Out) {
     number.iter().for_each(|count| out.push(count / all));
 }
 
-/// The likeliest reading with its score. `slot`, `rows` as in [`describe`].
+/// The likeliest reading with its score.
+///
+/// `position`: pulses of the events; `rows`, `rate` as in [`describe`].
 pub(crate) fn choose(
-    slot: &[i64],
+    position: &[f64],
     rows: &[Row],
     rate: f64,
     pulses: impl Iterator<Item = i32>,
     model: &Model,
 ) -> Option<(Reading, f32)> {
+    let slot = slots(position);
     let mut best: Option<(Reading, f32)> = None;
     for p in pulses {
-        for (phase, features) in (0..).zip(describe(slot, rows, rate, p)) {
-            let score = model.level(&features);
+        // Sixteenths that are finer than the player is exact explain nothing.
+        let finest = concentration(position, 4.0 / f64::from(p)).max(0.05);
+        let exactness = EXACTNESS * finest.ln() - INEXACT_COST * (INEXACT - finest).max(0.0);
+        for (phase, features) in (0..).zip(describe(&slot, rows, rate, p)) {
+            let score = model.level(&features) + exactness;
             if best.is_none_or(|(_, most)| score > most) {
                 best = Some((Reading { pulses: p, phase }, score));
             }

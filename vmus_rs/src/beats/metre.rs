@@ -20,8 +20,8 @@ const STANDARDISED: usize = FEATURES - 1;
 const LONGEST: f64 = 32.0;
 const STRUCK: f64 = 4.0;
 /// What a bar of another length costs: half bars are common in pop, odd ones are mistakes.
-const EVEN_COST: f32 = 4.0;
-const ODD_COST: f32 = 6.0;
+const EVEN_COST: f32 = 8.0;
+const ODD_COST: f32 = 11.0;
 /// Bars of three beats must be so much likelier a beat than bars of four.
 const TRIPLE_MARGIN: f32 = 0.15;
 

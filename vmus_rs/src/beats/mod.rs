@@ -100,7 +100,8 @@ pub fn readings(
         return Ok(Vec::new());
     }
     let rows = events::table(notes, &events, UNIT);
-    let (slot, rate) = (slots(&events, pulse), pulse.rate());
+    let slot = level::slots(&pulse.positions(events.time.iter().copied()));
+    let rate = pulse.rate();
     let described = level::readings(rate).flat_map(|pulses| {
         let features = level::describe(&slot, &rows, rate, pulses);
         (0..).zip(features).map(move |(phase, row)| (Reading { pulses, phase }, row))
@@ -127,7 +128,7 @@ pub fn event_features(
     if events.len() == 0 {
         return Ok((Vec::new(), Vec::new()));
     }
-    let rows = events::table(notes, &events, beat);
+    let rows = events::table(notes, &events, UNIT);
     let features = track::describe(&events.time, &rows, beat);
     Ok((events.time, features))
 }
@@ -170,13 +171,6 @@ fn rows_at(notes: TimedNotes<'_>, beats: &[f64]) -> Vec<metre::Row> {
     metre::describe(&onset, &offset, notes, beats.len())
 }
 
-/// The pulse that each event is nearest to.
-#[expect(clippy::cast_possible_truncation)]
-fn slots(events: &Events, pulse: &Pulse) -> Vec<i64> {
-    let at = pulse.positions(events.time.iter().copied());
-    at.into_iter().map(|x| x.round() as i64).collect()
-}
-
 /// The grid of the notes along one pulse; none if it has no reading at a usual tempo.
 fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stretch> {
     let low = all.onset.partition_point(|&t| t < pulse.start - MARGIN);
@@ -192,19 +186,19 @@ fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stret
         return None;
     }
     let rows = events::table(notes, &events, UNIT);
-    let choose = |pulse: &Pulse, pulses: &mut dyn Iterator<Item = i32>| {
-        level::choose(&slots(&events, pulse), &rows, pulse.rate(), pulses, model)
+    let choose = |pulse: &Pulse| {
+        let (position, rate) = (pulse.positions(events.time.iter().copied()), pulse.rate());
+        level::choose(&position, &rows, rate, level::readings(rate), model)
     };
-    let (mut reading, _) = choose(&pulse, &mut level::readings(pulse.rate()))?;
+    let (mut reading, _) = choose(&pulse)?;
     if !pulse.is_constant() {
         // The pulse may have slipped where the tempo moved; the beat of its usual length has not.
         let beat = f64::from(reading.pulses) / pulse.rate();
-        let own = events::table(notes, &events, beat);
-        let strength: Vec<u8> =
-            track::describe(&events.time, &own, beat).iter().map(|row| model.strength(row)).collect();
+        let described = track::describe(&events.time, &rows, beat);
+        let strength: Vec<u8> = described.iter().map(|row| model.strength(row)).collect();
         let beats = track::track(&events.time, &strength, beat, model);
         pulse = pulse::of_beats(&events.time, &events.weights(), &beats);
-        (reading, _) = choose(&pulse, &mut std::iter::once(4))?;
+        (reading, _) = choose(&pulse)?;
     }
     let scale = 4.0 / f64::from(reading.pulses);
     let shift = f64::from(reading.phase);

@@ -14,7 +14,7 @@ const LEVEL_HIDDEN: usize = 16;
 pub(crate) const WIDE: usize = 16;
 /// Beats to either side that its layers look at: so many taps, so far apart.
 pub(crate) const TAPS: usize = 5;
-pub(crate) const DILATIONS: [usize; 3] = [1, 2, 4];
+pub(crate) const DILATIONS: [usize; 4] = [1, 2, 4, 8];
 /// Share of the events that lie anywhere: ornaments, mistakes.
 const FLOOR: f32 = 0.15;
 const TABLE: &[u8] = include_bytes!("weights.bin");
@@ -36,8 +36,7 @@ pub(crate) struct Model {
     level: (Dense<LEVEL_HIDDEN>, Dense<1>),
     strength: Vec<f32>,
     edges: Vec<f32>,
-    /// Log of how much likelier than chance each class is at each place of a beat.
-    evidence: Vec<[f32; PARTS]>,
+    kernels: Vec<track::Kernel>,
     pub(crate) first: Dense<WIDE>,
     pub(crate) layers: Vec<Dense<WIDE>>,
     pub(crate) last: Dense<1>,
@@ -57,7 +56,8 @@ impl Model {
             let first = Dense::take(rest, metre::FEATURES);
             let layers = DILATIONS.iter().map(|_| Dense::take(rest, TAPS * WIDE)).collect();
             let last = Dense::take(rest, WIDE);
-            Self { level, strength, edges, evidence: evidence(&places), first, layers, last }
+            let kernels = track::kernels(&evidence(&places));
+            Self { level, strength, edges, kernels, first, layers, last }
         })
     }
 
@@ -76,9 +76,9 @@ impl Model {
         u8::try_from(self.edges.partition_point(|&edge| edge < sum)).unwrap_or(0)
     }
 
-    /// Log of how much likelier than chance each class is at each place: (CLASSES, PARTS).
-    pub(crate) fn evidence(&self) -> &[[f32; PARTS]] {
-        &self.evidence
+    /// What an event of each class says for the beats around it.
+    pub(crate) fn kernels(&self) -> &[track::Kernel] {
+        &self.kernels
     }
 }
 
@@ -89,7 +89,7 @@ fn take(numbers: &mut &[f32], count: usize) -> Vec<f32> {
     own.to_vec()
 }
 
-/// From counts of events of each class at each place.
+/// Log of how much likelier than chance each class is at each place: from counts of events of each class at each place.
 #[expect(clippy::cast_precision_loss)]
 fn evidence(places: &[f32]) -> Vec<[f32; PARTS]> {
     // Players miss a place by about a 24th of a beat.

@@ -10,13 +10,15 @@ use super::spectrum::{self, cis};
 const GRID: f64 = 0.25;
 const KNOT: f64 = 0.5;
 /// Deviation of the window (s) and stiffness of the smoothed phase, pass by pass.
-const REFINE: [(f64, f64); 3] = [(3.0, 60.0), (1.5, 20.0), (1.0, 10.0)];
+const REFINE: [(f64, f64); 4] = [(3.0, 60.0), (1.5, 20.0), (1.0, 10.0), (0.75, 4.0)];
 /// Seconds; shorter stretches have no tempo.
 const SHORTEST: f64 = 6.0;
 /// Events; fewer have no tempo.
 const FEWEST: usize = 16;
 /// A constant rate is taken if it fits worse by no more than this.
 const PREFER_CONSTANT: f64 = 0.04;
+/// ... unless it fits worse than this.
+const LOOSE: f64 = 0.7;
 /// Seconds; nobody holds a tempo for longer, and the search is quadratic.
 const LONGEST_CONSTANT: f64 = 1800.0;
 /// Between stretches of one tempo whose finest notes differ: 8ths after 16ths, triplets after either.
@@ -178,7 +180,8 @@ fn stretch(time: &[f64], weight: &[f32], curve: (&[f64], &[f64])) -> Pulse {
         return drifting;
     }
     let steady = constant(time, weight, whole);
-    if steady.fit >= drifting.fit - PREFER_CONSTANT { steady } else { drifting }
+    let handicap = if steady.fit < LOOSE { 0.0 } else { PREFER_CONSTANT };
+    if steady.fit >= drifting.fit - handicap { steady } else { drifting }
 }
 
 /// Points from `start` to `end` or just past it.

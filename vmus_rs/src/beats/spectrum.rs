@@ -2,26 +2,29 @@
 //! rates through a piece.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 
 /// Seconds from one window's centre to the next; events are summed in blocks of that length.
 pub(crate) const HOP: f64 = 2.0;
 /// Deviation of the Gaussian windows, in seconds, and how many blocks they reach to either side.
 const SIGMA: f32 = 3.0;
-const REACH: usize = 5;
+const REACH: usize = 4;
 /// Slowest and fastest pulse, a second.
 const MIN_RATE: f64 = 2.0;
 const MAX_RATE: f64 = 12.5;
-/// Rates an octave: a step is 0.4 %. Octaves are found by squaring the phasors.
-const OCTAVE: usize = 173;
+/// Rates an octave: a step is 0.6 %. Octaves are found by squaring the phasors.
+const OCTAVE: usize = 115;
 /// Of rates from 2 to 12.5 a second.
-pub(crate) const RATES: usize = 458;
+pub(crate) const RATES: usize = 305;
 /// A window says no more than this.
 const STRONG: f32 = 80.0;
 /// A squared step between neighbouring windows costs this; so many steps are drift, and not a jump.
-const DRIFT_COST: f32 = 0.35;
-const MAX_DRIFT: usize = 4;
+const DRIFT_COST: f32 = 0.8;
+const MAX_DRIFT: usize = 3;
 const JUMP_COST: f32 = 60.0;
 const LEAP: i8 = i8::MIN;
+/// Places of an event in its block that are told apart, a second: to 2.5 ms, a 32nd of a pulse.
+const FINE: f64 = 200.0;
 
 /// The rates, a second.
 #[expect(clippy::cast_precision_loss)]
@@ -67,34 +70,66 @@ struct Block {
 
 impl Block {
     /// Events at `offset` seconds from the block's centre.
-    fn of(events: impl Iterator<Item = (f32, f32)>, rate: &[f32]) -> Self {
+    fn of(events: impl Iterator<Item = (f64, f32)>, phasors: &Phasors) -> Self {
         let mut block = Self { re: vec![0.0; RATES], im: vec![0.0; RATES], square: 0.0 };
         let (low, rest) = block.re.split_at_mut(OCTAVE);
         let (middle, high) = rest.split_at_mut(OCTAVE);
         let (low_im, rest) = block.im.split_at_mut(OCTAVE);
         let (middle_im, high_im) = rest.split_at_mut(OCTAVE);
-        let (mut cos, mut sin) = ([0.0f32; OCTAVE], [0.0f32; OCTAVE]);
         for (offset, weight) in events {
             block.square += weight * weight;
+            let (cos, sin) = phasors.at(offset);
+            let mut twice = ([0.0f32; OCTAVE], [0.0f32; OCTAVE]);
             for k in 0..OCTAVE {
-                (sin[k], cos[k]) = cis(rate[k] * offset);
                 low[k] += weight * cos[k];
                 low_im[k] += weight * sin[k];
-            }
-            // Twice the angle: the octave above.
-            for k in 0..OCTAVE {
-                let (c, s) = (cos[k], sin[k]);
-                (cos[k], sin[k]) = (c * c - s * s, 2.0 * c * s);
-                middle[k] += weight * cos[k];
-                middle_im[k] += weight * sin[k];
+                // Twice the angle: the octave above.
+                let (c, s) = (cos[k] * cos[k] - sin[k] * sin[k], 2.0 * cos[k] * sin[k]);
+                middle[k] += weight * c;
+                middle_im[k] += weight * s;
+                (twice.0[k], twice.1[k]) = (c, s);
             }
             for k in 0..high.len() {
-                let (c, s) = (cos[k], sin[k]);
+                let (c, s) = (twice.0[k], twice.1[k]);
                 high[k] += weight * (c * c - s * s);
                 high_im[k] += weight * 2.0 * c * s;
             }
         }
         block
+    }
+}
+
+/// Phasors of the lowest octave's rates at each place in a block.
+struct Phasors {
+    places: usize,
+    cos: Vec<[f32; OCTAVE]>,
+    sin: Vec<[f32; OCTAVE]>,
+}
+
+impl Phasors {
+    fn shared() -> &'static Self {
+        static TABLE: OnceLock<Phasors> = OnceLock::new();
+        TABLE.get_or_init(|| {
+            let rate = rates();
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let places = (HOP * FINE) as usize + 1;
+            #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+            let row = |place: usize, f: fn((f32, f32)) -> f32| -> [f32; OCTAVE] {
+                let offset = place as f64 / FINE - HOP / 2.0;
+                std::array::from_fn(|k| f(cis((rate[k] * offset) as f32)))
+            };
+            let cos = (0..places).map(|place| row(place, |x| x.1)).collect();
+            let sin = (0..places).map(|place| row(place, |x| x.0)).collect();
+            Self { places, cos, sin }
+        })
+    }
+
+    /// Cosines and sines at `offset` seconds from a block's centre.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    fn at(&self, offset: f64) -> (&[f32; OCTAVE], &[f32; OCTAVE]) {
+        let place = ((offset + HOP / 2.0) * FINE + 0.5) as usize;
+        let place = place.min(self.places - 1);
+        (&self.cos[place], &self.sin[place])
     }
 }
 
@@ -133,7 +168,7 @@ pub(crate) struct Path {
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
     let rate = rates();
-    let single: Vec<f32> = rate.iter().map(|&r| r as f32).collect();
+    let phasors = Phasors::shared();
     let taps = Taps::new(&rate);
     let start = time[0];
     let count = ((time[time.len() - 1] - start) / HOP).ceil() as usize + 1;
@@ -149,7 +184,7 @@ pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
                 event += 1;
             }
             let own = time[from..event].iter().zip(&weight[from..event]);
-            near.push_back(Block::of(own.map(|(t, &w)| ((t - centre) as f32, w)), &single));
+            near.push_back(Block::of(own.map(|(t, &w)| (t - centre, w)), phasors));
             made += 1;
         }
         while near.len() > made - window.saturating_sub(REACH) {

@@ -68,7 +68,7 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
     let start = time[0] - 1.5 * beat;
     let size = ((time[time.len() - 1] - start) / frame) as usize + 2 * FRAMES;
     let at: Vec<usize> = time.iter().map(|t| ((t - start) / frame + 0.5) as usize).collect();
-    let kernels = kernels(model);
+    let kernels = model.kernels();
     let cost = costs();
     let bias: Vec<f32> = (0..LENGTHS)
         .map(|l| (DISTANCE_COST * log_length(l).powi(2)) as f32)
@@ -83,7 +83,7 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
     let mut last = vec![[f32::NEG_INFINITY; LENGTHS]; kept];
     for t in 0..size {
         if t % BATCH == 0 {
-            gains.fill(t, &at, strength, &kernels);
+            gains.fill(t, &at, strength, kernels);
         }
         let mut best = [0.0f32; LENGTHS];
         if t >= LONGEST {
@@ -162,13 +162,15 @@ fn costs() -> Vec<[f32; LENGTHS]> {
         .collect()
 }
 
-/// `[class][l][i]`: evidence for a beat of length `l` of an event that lies in it `LONGEST - i`
-/// frames before its end.
+/// Evidence for a beat of each length of an event of a class so many frames before the beat's end.
+pub(crate) type Kernel = Vec<[f32; LENGTHS]>;
+
+/// `[class][ahead][l]`: the [`Kernel`]s; `evidence`: of classes at places of a beat.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn kernels(model: &Model) -> Vec<Vec<[f32; LENGTHS]>> {
-    let evidence = model.evidence();
-    (0..CLASSES)
-        .map(|class| {
+pub(crate) fn kernels(evidence: &[[f32; PARTS]]) -> Vec<Kernel> {
+    evidence
+        .iter()
+        .map(|row| {
             // ahead: frames from the event to the beat's end, 1..=length.
             (0..=LONGEST)
                 .map(|ahead| {
@@ -179,7 +181,6 @@ fn kernels(model: &Model) -> Vec<Vec<[f32; LENGTHS]>> {
                         }
                         let place = (length - ahead) as f32 / length as f32 * PARTS as f32;
                         let (left, part) = (place as usize, place.fract());
-                        let row = &evidence[class];
                         row[left % PARTS] * (1.0 - part) + row[(left + 1) % PARTS] * part
                     })
                 })
@@ -202,7 +203,7 @@ impl Gains {
         from: usize,
         at: &[usize],
         strength: &[u8],
-        kernels: &[Vec<[f32; LENGTHS]>],
+        kernels: &[Kernel],
     ) {
         self.rows.fill([0.0; LENGTHS]);
         while self.event < at.len() && at[self.event] + LONGEST < from {
