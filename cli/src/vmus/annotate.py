@@ -11,6 +11,8 @@ import typer
 from vmus import console
 from vmus.console import Console
 
+_NAMED = 20  # failures that are told; the table has all
+
 if TYPE_CHECKING:
     from vmusprod.annotation.run import Outcome
 
@@ -91,13 +93,17 @@ def annotate(
 
             def report(outcome: Outcome, done: float) -> None:
                 progress("annotating", done)
-                if outcome.reason is not None:
-                    console.say(f"vmus: {outcome.path}: {outcome.reason}")
                 if json:
                     console.result(jsonlib.dumps(outcome.to_dict()))
 
             summary = annotate_folder(
                 songs, place, options, table=table, overwrite=overwrite, jobs=jobs, report=report
+            )
+        for path, reason in summary.failed[:_NAMED]:
+            console.say(f"vmus: {path}: {reason}")
+        if len(summary.failed) > _NAMED:
+            console.say(
+                f"vmus: ... and {len(summary.failed) - _NAMED} more: {place / 'failed.csv'}"
             )
         kept = f", {summary.kept} done before" if summary.kept else ""
         show.line(f"vmus: {summary.done} annotated{kept}, {len(summary.failed)} failed: {place}")

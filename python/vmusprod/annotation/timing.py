@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vmusprod.annotation.options import AnnotateOptions
 from vmusprod.annotation.sources import Source
@@ -24,7 +25,11 @@ __all__ = ["UnusableSongError", "find_meter"]
 _USUAL_TEMPI = (20.0, 400.0)
 _NO_BARS = ("1/4", "2/4")
 _CLEARLY = 1.05  # other sixteenths than the file's beats must have so much more weight
-_TRUSTED = 0.85  # concentration from which a file's own sixteenths are taken for the song's
+# A file's own sixteenths are the song's from this concentration on, or where so many of the onsets
+# lie within a tenth of one from sixteenths and triplets.
+_TRUSTED = 0.85
+_NEAR = 0.1
+_PLACES = np.array([0.0, 1.0, 4 / 3, 2.0, 8 / 3, 3.0, 4.0])
 
 
 class UnusableSongError(VmusError):
@@ -70,12 +75,13 @@ def _trusted(file: MidiFile) -> Meter | None:
     """
     tick = file.ticks_per_quarter / 4
     position = np.asarray(file.start / tick, np.float64)
-    if concentration(position) < _TRUSTED:
+    shift = sixteenth_shift(position)
+    if concentration(position) < _TRUSTED and _share_on(position - shift) < _TRUSTED:
         return None
     meter = meter_of_file(file)
     if meter is None or not _USUAL_TEMPI[0] <= meter.tempo <= _USUAL_TEMPI[1]:
         return None
-    line = np.floor(position - sixteenth_shift(position) + 0.5).astype(np.int64)
+    line = np.floor(position - shift + 0.5).astype(np.int64)
     length = np.clip((file.stop - file.start) / tick, 0.25, 16.0)
     weight = np.bincount(line % 4, weights=length, minlength=4)
     phase = int(weight.argmax())
@@ -90,3 +96,9 @@ def _trusted(file: MidiFile) -> Meter | None:
         return meter if phase == 0 else None
     first, end = float(file.notes.onset[0]), float(file.notes.offset.max())
     return meter_of_grid(grid_from_beats(times, downbeats, first, end), file.notes)
+
+
+def _share_on(position: NDArray[np.float64]) -> float:
+    """Share of onsets (in sixteenths) near sixteenths or thirds of a beat; of any at all 0.3."""
+    distance = np.abs((position % 4)[:, None] - _PLACES).min(axis=1)
+    return float((distance < _NEAR).mean())
