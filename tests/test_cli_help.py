@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from vmus.app import app
 
-COMMANDS = ["generate", "features", "render", "evaluate", "train", "dataset pack",
-            "vmcp score", "vmcp rank", "vmcp train"]  # fmt: skip
+COMMANDS = ["generate", "features", "render", "evaluate", "train", "annotate"]
+COMMANDS += ["dataset pack", "dataset check", "dataset split", "dataset stats", "dataset collect"]
+COMMANDS += ["vmcp score", "vmcp rank", "vmcp train"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

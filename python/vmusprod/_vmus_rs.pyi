@@ -17,6 +17,8 @@ from vmusprod.models.task import Task
 
 __all__ = [
     "StageEngine",
+    "SongAnnotation",
+    "annotate_song",
     "bar_ranges",
     "beat_features",
     "beat_readings",
@@ -99,6 +101,86 @@ class StageEngine:
         By attribute (rows, size): of the type T + 1 rows, the last for the end; of the others one
         for each token that has it.
         """
+
+@final
+class SongAnnotation:
+    """What `annotate_song` finds.
+
+    Attributes
+    ----------
+    notes : int32 (N, 4)
+        Notes on the sixteenths of the meter, sorted by onset and pitch.
+    is_melody : bool (N,)
+        Which of them are the melody.
+    chords : uint8 (beats,)
+        Ids as of `recognize_chords`; 120 before the first note's bar.
+    first_beat : int
+        The beat that begins the bar of the first note.
+    concentration : float
+        |mean exp(2 pi i position)| of the onsets, in sixteenths: 1 on the grid.
+    windows, good_windows : int
+        Windows of 10 s with 8 onsets or more, and those whose concentration is above 0.6.
+    mean_moved, most_moved : float
+        Seconds between the onsets and their sixteenths.
+    melody_midi, accompaniment_midi : bytes
+        MIDI files of 220 ticks a quarter, with the meter's tempi and bars.
+    chord_lab, chord_txt, beats_txt : bytes
+        Text: chords in seconds as mir_eval reads them, in ticks as SymMV's are; beats in seconds
+        with their place in the bar.
+    """
+
+    notes: NDArray[np.int32]
+    is_melody: NDArray[np.bool_]
+    chords: NDArray[np.uint8]
+    first_beat: int
+    concentration: float
+    windows: int
+    good_windows: int
+    mean_moved: float
+    most_moved: float
+    melody_midi: bytes
+    accompaniment_midi: bytes
+    chord_lab: bytes
+    chord_txt: bytes
+    beats_txt: bytes
+
+def annotate_song(
+    onset: NDArray[np.float64],
+    offset: NDArray[np.float64],
+    pitch: NDArray[np.uint8],
+    velocity: NDArray[np.uint8],
+    lines: NDArray[np.float64],
+    beats: NDArray[np.int32],
+    places: NDArray[np.uint8],
+    *,
+    melody: str | NDArray[np.bool_],
+    chords: str | NDArray[np.uint8],
+    key: tuple[int, int],
+) -> SongAnnotation:
+    """Annotate notes in time on their beats: melody, chords, fit, and the files that tell of them.
+
+    Parameters
+    ----------
+    onset, offset : float64 (N,)
+        Seconds, sorted by onset.
+    pitch, velocity : uint8 (N,)
+        0 to 127.
+    lines : float64 (K,)
+        Seconds of successive sixteenths, increasing, at most 2 ** 20; those before 0, if any, are
+        squeezed into the first milliseconds of the files.
+    beats : int32 (B + 1,)
+        The line of each beat, the first being 0, and of the end of the last one. Notes start before
+        that end; those that sound on are cut there.
+    places : uint8 (B,)
+        Place of each beat in its bar, from 1, at which a bar begins.
+    melody : str or bool (N,)
+        `skyline`, `learned` or `solo` (`melody_notes` without and with `solo`), or which notes are
+        the melody.
+    chords : str or uint8 (B,)
+        `hmm` (`decode_chords`), `chorder` (`recognize_chords`), or the ids.
+    key : (int, int)
+        Tonic and mode, for the MIDI files.
+    """
 
 def bar_ranges(query_bars: NDArray[np.int32], source_bars: NDArray[np.int32]) -> NDArray[np.int32]:
     """Return which source tokens each query token may attend to.

@@ -27,12 +27,15 @@ _FORMATS = (
 _STILL = (b"\x89PNG", b"\xff\xd8\xff", b"BM")
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a media file for reading. Raises InputError: missing, empty, a folder, unreadable."""
+def open_container(path: Path, kind: str = "a video") -> InputContainer:
+    """Open a media file for reading; `kind` is what errors say that it should be.
+
+    Raises InputError: missing, empty, a folder, unreadable.
+    """
     try:
         info = path.stat()
         if stat.S_ISDIR(info.st_mode):
-            raise InputError(path, "is a folder, not a video")
+            raise InputError(path, f"is a folder, not {kind}")
         if not stat.S_ISREG(info.st_mode):
             raise InputError(path, "not a regular file")
         if info.st_size == 0:
@@ -52,7 +55,7 @@ def open_container(path: Path) -> InputContainer:
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError) as error:
-        raise InputError(path, _open_cause(path, error)) from error
+        raise InputError(path, _open_cause(path, error, kind)) from error
 
 
 def cause_of(error: Exception) -> str:
@@ -62,16 +65,16 @@ def cause_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _open_cause(path: Path, error: Exception) -> str:
+def _open_cause(path: Path, error: Exception, kind: str) -> str:
     with path.open("rb") as file:
         head = file.read(12)
     if head.startswith(_STILL) or (head[:4] == b"RIFF" and head[8:] == b"WEBP"):
-        return "a still picture, not a video"
+        return f"a still picture, not {kind}"
     if head[4:8] == b"ftyp":
         return "cut off or damaged: its index (moov) is missing"
     # EINVAL is ffmpeg's word for a format that is not on the list.
     if isinstance(error, av.InvalidDataError) or getattr(error, "errno", None) == errno.EINVAL:
-        return "not a video"
+        return f"not {kind}"
     if isinstance(error, av.error.EOFError):
         return "cut off: it ends before the first picture"
-    return f"cannot be read as a video ({cause_of(error)})"
+    return f"cannot be read as {kind} ({cause_of(error)})"

@@ -73,14 +73,16 @@ class Curve:
             position += len(block)
 
 
-def read_sound(path: Path, rate: int, stream: int = 0, start: float = 0.0) -> Iterator[Block]:
+def read_sound(
+    path: Path, rate: int, stream: int = 0, start: float = 0.0, kind: str = "a video"
+) -> Iterator[Block]:
     """Yield the sound of a media file as stereo at `rate`, from `start` (s) on, 1/4 s a block.
 
     Sound whose timestamps begin later is preceded by silence, gaps are filled with it. `stream`
-    counts audio streams. What cannot be decoded is left out. Raises InputError: missing or
-    unreadable file, no sound.
+    counts audio streams. What cannot be decoded is left out. `kind` as in `open_container`. Raises
+    InputError: missing or unreadable file, no sound.
     """
-    with open_container(path) as container:
+    with open_container(path, kind) as container:
         if stream >= len(container.streams.audio):
             raise InputError(path, "no sound in it")
         frames = _sound_frames(container, container.streams.audio[stream])

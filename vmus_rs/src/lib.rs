@@ -14,6 +14,7 @@ mod net;
 mod py;
 pub mod quantize;
 pub mod skyline;
+pub mod song;
 pub mod tokens;
 pub mod video;
 

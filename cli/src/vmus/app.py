@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vmus import console
+from vmus.annotate import annotate
 from vmus.dataset import dataset_app
 from vmus.generate import generate
 from vmus.media import features, render
@@ -61,6 +62,7 @@ def _common(
 app.command()(generate)
 app.command()(features)
 app.command()(render)
+app.command()(annotate)
 app.command()(evaluate)
 app.command()(train)
 app.add_typer(dataset_app, name="dataset")

@@ -11,15 +11,18 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.dataset_check import check, split
+from vmus.dataset_collect import collect, shazam
+from vmus.dataset_stats import stats
 
 dataset_app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Make training data out of corpora."
+    rich_markup_mode=None, no_args_is_help=True, help="Check, split and pack sets of songs."
 )
 
 
 @dataset_app.callback()
 def _group() -> None:
-    """Make training data out of corpora."""
+    """Check, split and pack sets of songs."""
 
 
 @dataset_app.command()
@@ -86,3 +89,10 @@ def pack(
         if muvi is not None:
             console.result(f"muvi: {report.weak:.0%} of the songs fit no beat well")
         console.result(f"{sum(report.kept.values())} kept, {len(report.skipped)} left out: {out}")
+
+
+dataset_app.command()(check)
+dataset_app.command()(split)
+dataset_app.command()(collect)
+dataset_app.command()(shazam)
+dataset_app.command()(stats)

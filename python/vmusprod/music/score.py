@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 
 from vmusprod.errors import InputError
 
-__all__ = ["MidiTrack", "TimedNotes", "read_midi", "read_midi_tracks", "write_midi"]
+__all__ = [
+    "MidiTrack",
+    "TempoMap",
+    "TimedNotes",
+    "read_checked",
+    "read_midi",
+    "read_midi_tracks",
+    "write_midi",
+]
 
 TICKS_PER_QUARTER = 220
 MAX_FILE_BYTES = 32 << 20
@@ -93,7 +101,7 @@ def read_midi_tracks(path: str | PathLike[str], *, pedal: bool = False) -> dict[
 
     Raises InputError as `read_midi`.
     """
-    data = _read_checked(Path(path))
+    data = read_checked(Path(path))
     from symusic import Score
 
     try:
@@ -111,7 +119,7 @@ def read_midi_tracks(path: str | PathLike[str], *, pedal: bool = False) -> dict[
         raise InputError(path, "no notes (drums aside)")
     if sum(len(notes["time"]) for _, notes, _ in tracks) > MAX_NOTES:
         raise InputError(path, f"over {MAX_NOTES:,} notes")
-    clock = _TempoMap(path, ticks_per_quarter, tempos["time"], tempos["mspq"])
+    clock = TempoMap(path, ticks_per_quarter, tempos["time"], tempos["mspq"])
     parts: dict[str, list[TimedNotes]] = {}
     for name, notes, controls in tracks:
         timed = _timed(clock, notes, controls)
@@ -129,8 +137,11 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-def _read_checked(path: Path) -> bytes:
-    """The file's bytes, once size and header chunk make sense: symusic says less, or reads on."""
+def read_checked(path: Path) -> bytes:
+    """The file's bytes, once size and header chunk make sense: symusic says less, or reads on.
+
+    Raises InputError.
+    """
     try:
         if path.is_file() and path.stat().st_size > MAX_FILE_BYTES:
             raise InputError(path, f"larger than {MAX_FILE_BYTES >> 20} MB")
@@ -153,8 +164,8 @@ def _read_checked(path: Path) -> bytes:
     return data
 
 
-class _TempoMap:
-    """Ticks to seconds."""
+class TempoMap:
+    """Ticks to seconds, by the tempo changes of a file. Raises InputError for a tempo of 0."""
 
     def __init__(
         self,
@@ -172,7 +183,11 @@ class _TempoMap:
         self._tick, self._rate = tick[last].astype(np.float64), rate[last]
         self._start = np.concatenate([[0.0], np.cumsum(np.diff(self._tick) * self._rate[:-1])])
 
-    def seconds(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+    def seconds(self, ticks: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Seconds of ticks, which need not be whole."""
+        if len(self._tick) == 1:
+            one: NDArray[np.float64] = ticks * self._rate[0]
+            return one
         at = np.searchsorted(self._tick, ticks, side="right") - 1
         at = np.clip(at, 0, None)
         result: NDArray[np.float64] = self._start[at] + (ticks - self._tick[at]) * self._rate[at]
@@ -180,7 +195,7 @@ class _TempoMap:
 
 
 def _timed(
-    clock: _TempoMap,
+    clock: TempoMap,
     notes: dict[str, NDArray[np.integer]],
     controls: dict[str, NDArray[np.integer]] | None,
 ) -> TimedNotes:

@@ -49,7 +49,19 @@ type Scores = [f32; STATES];
 pub fn decode(notes: &[Note], beats: i64) -> Result<Vec<u8>> {
     check(notes, beats, 4)?;
     let (model, beats) = (Model::get(), chroma::beats(notes, usize::try_from(beats).unwrap_or(0)));
-    Ok(model.best_path(model.scores(&beats)))
+    Ok(model.best_path(model.scores(&beats, regular), regular))
+}
+
+/// As [`decode`], with the place in the bar of each beat: 0 the downbeat, 2 the other strong one.
+///
+/// # Errors
+///
+/// [`Error::Value`](crate::Error::Value) for pitches outside 0..=127, or too many beats.
+pub fn decode_at(notes: &[Note], places: &[u8]) -> Result<Vec<u8>> {
+    check(notes, i64::try_from(places.len()).unwrap_or(i64::MAX), 4)?;
+    let (model, beats) = (Model::get(), chroma::beats(notes, places.len()));
+    let place = |b: usize| usize::from(places[b]) % BEATS_PER_BAR;
+    Ok(model.best_path(model.scores(&beats, place), place))
 }
 
 /// How well each chord fits each beat, before any path is sought: log probabilities up to a constant a beat.
@@ -60,7 +72,12 @@ pub fn decode(notes: &[Note], beats: i64) -> Result<Vec<u8>> {
 pub fn scores(notes: &[Note], beats: i64) -> Result<Vec<Scores>> {
     check(notes, beats, 4)?;
     let beats = chroma::beats(notes, usize::try_from(beats).unwrap_or(0));
-    Ok(Model::get().scores(&beats).collect())
+    Ok(Model::get().scores(&beats, regular).collect())
+}
+
+/// The place of a beat in the bars of a piece that begins with one.
+fn regular(beat: usize) -> usize {
+    beat % BEATS_PER_BAR
 }
 
 /// What the network hears of each beat, seen from C: [`PLANES`] chromas.
@@ -125,7 +142,11 @@ impl Model {
         })
     }
 
-    fn scores<'a>(&'a self, beats: &'a [Beat]) -> impl Iterator<Item = Scores> + 'a {
+    fn scores<'a>(
+        &'a self,
+        beats: &'a [Beat],
+        place: impl Fn(usize) -> usize + 'a,
+    ) -> impl Iterator<Item = Scores> + 'a {
         let mut song = [self.inputs[INPUTS]; 12];
         self.hear(&mut song, PLANES - 1, &chroma::mean(beats));
         (0..beats.len()).map(move |b| {
@@ -133,7 +154,7 @@ impl Model {
             for (plane, chroma) in around(beats, b).into_iter().enumerate() {
                 self.hear(&mut hidden, plane, chroma);
             }
-            self.judge(&hidden, &self.inputs[12 * PLANES + b % BEATS_PER_BAR])
+            self.judge(&hidden, &self.inputs[12 * PLANES + place(b)])
         })
     }
 
@@ -167,14 +188,18 @@ impl Model {
     }
 
     /// The Viterbi path through the likeliest chords of each beat.
-    fn best_path(&self, scores: impl Iterator<Item = Scores>) -> Vec<u8> {
+    fn best_path(
+        &self,
+        scores: impl Iterator<Item = Scores>,
+        place: impl Fn(usize) -> usize,
+    ) -> Vec<u8> {
         // Of each beat's candidates, the chord and where it comes from.
         let mut ways: Vec<[(u8, u8); CANDIDATES]> = Vec::new();
         let mut last: Option<[Step; CANDIDATES]> = None;
         for (b, scores) in scores.enumerate() {
             let mut now = likeliest(&scores);
             if let Some(before) = &last {
-                let moves = self.moves[b % BEATS_PER_BAR];
+                let moves = self.moves[place(b)];
                 for step in &mut now {
                     let (total, from) = self.best_from(before, step.chord, moves);
                     step.total += total;

@@ -13,7 +13,7 @@ mod windows;
 
 use crate::{Error, Note, Result};
 pub use chroma::Chroma;
-pub use decode::{PLANES, STATES, decode, features, scores};
+pub use decode::{PLANES, STATES, decode, decode_at, features, scores};
 use guess::Guess;
 use windows::Windows;
 

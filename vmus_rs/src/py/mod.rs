@@ -6,6 +6,7 @@ mod engine;
 mod functions;
 mod harmony;
 mod melody;
+mod song;
 
 use pyo3::prelude::*;
 
@@ -48,6 +49,8 @@ mod _vmus_rs {
     };
     #[pymodule_export]
     use super::harmony::{chord_features, chord_scores, decode_chords};
+    #[pymodule_export]
+    use super::song::{SongAnnotation, annotate_song};
     #[pymodule_export]
     use super::melody::{melody_context, melody_features, melody_line, melody_notes, melody_odds};
 }
