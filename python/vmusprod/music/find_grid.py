@@ -74,7 +74,8 @@ class FoundGrid:
     @property
     def downbeats(self) -> Array:
         """Seconds at which bars begin."""
-        return self.beats[self.place == 1]
+        result: Array = self.beats[self.place == 1]
+        return result
 
 
 def find_grid(notes: TimedNotes, midi: MidiBeats | None = None) -> FoundGrid | None:
@@ -228,7 +229,9 @@ def _grid(times: Array, bars: Array, signature: Signature, notes: TimedNotes) ->
 def _beats(bars: Array, signatures: list[Signature]) -> tuple[Array, NDArray[np.int64]]:
     """Beats of the bars in quarter notes, and their places from 1."""
     beats, place = [], []
-    for (start, stop), (numerator, denominator) in zip(pairwise(bars.tolist()), signatures, strict=True):
+    for (start, stop), (numerator, denominator) in zip(
+        pairwise(bars.tolist()), signatures, strict=True
+    ):
         is_compound = denominator >= 8 and numerator > 3 and numerator % 3 == 0
         step = (12 if is_compound else 4) / denominator
         own = np.arange(start, stop - 1e-6, step)

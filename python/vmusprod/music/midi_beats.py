@@ -1,7 +1,7 @@
 """The beats that a MIDI file states itself: its ticks, tempo map and time signatures.
 
-`midi_beats` takes them as plain arrays, `read_midi_beats` from a file. Whether they mean anything is
-`music.find_grid`'s to say: SymMV's files state 120 bpm throughout.
+`midi_beats` takes them as plain arrays, `read_midi_beats` from a file. Whether they mean anything
+is `music.find_grid`'s to say: SymMV's files state 120 bpm throughout.
 """
 
 from __future__ import annotations

@@ -86,7 +86,8 @@ pub(crate) fn describe(onset: &[f64], offset: &[f64], notes: TimedNotes<'_>, bea
 }
 
 /// Root of the number of notes; root of the length of the low ones, and of their number; loudest;
-/// longest, all and high; how long no high note has started, and how long none will.
+/// longest, all and high; how long no high note has started, and how long none will. Of each beat,
+/// minus its lowest pitch (up to 64), and its highest.
 fn slot_columns(placed: &Placed<'_>, low: f32, high: f32, rows: &mut [Row]) {
     let mut table = vec![[0.0f32; SLOT_COLUMNS]; placed.slots];
     let mut edges = vec![(-64.0f32, 0.0f32); placed.slots];

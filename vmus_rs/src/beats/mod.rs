@@ -100,10 +100,11 @@ pub fn readings(
         return Ok(Vec::new());
     }
     let rows = events::table(notes, &events, UNIT);
-    let slot = level::slots(&pulse.positions(events.time.iter().copied()));
+    let position = pulse.positions(events.time.iter().copied());
+    let slot = level::slots(&position);
     let rate = pulse.rate();
     let described = level::readings(rate).flat_map(|pulses| {
-        let features = level::describe(&slot, &rows, rate, pulses);
+        let features = level::describe(&position, &slot, &rows, rate, pulses);
         (0..).zip(features).map(move |(phase, row)| (Reading { pulses, phase }, row))
     });
     Ok(described.collect())

@@ -9,7 +9,8 @@ use crate::net::{self, Dense};
 pub const CLASSES: usize = 8;
 /// Places in a beat: 16ths and triplets both fall on them.
 pub const PARTS: usize = 24;
-const LEVEL_HIDDEN: usize = 16;
+/// Four networks of sixteen, their scores averaged.
+const LEVEL_HIDDEN: usize = 64;
 /// Width of the downbeat network.
 pub(crate) const WIDE: usize = 16;
 /// Beats to either side that its layers look at: so many taps, so far apart.
