@@ -30,27 +30,33 @@ def statistics(time: Array, weight: Array) -> tuple[Array, Array]:
     return centre, score
 
 
-def path_value(score: Array, path: list[int]) -> float:
-    """What a path through the statistics is worth."""
-    value = float(score[0, path[0]])
-    for k in range(1, len(path)):
-        step = abs(path[k] - path[k - 1])
-        value += float(score[k, path[k]]) - (0.8 * step**2 if step <= 3 else 60.0)
-    return value
-
-
-def best_value(score: Array) -> float:
-    """The most that any path is worth."""
-    best = score[0]
+def ridge(score: Array) -> list[int]:
+    """The likeliest path of rates, window by window: drift costs by its square, a jump 60."""
+    rates = np.arange(score.shape[1])
+    step = rates[:, None] - rates
+    cost = np.where(np.abs(step) <= 3, np.minimum(0.8 * step.astype(float) ** 2, 60.0), 60.0)
+    best, back = score[0], []
     for row in score[1:]:
-        options = [np.full(len(best), best.max() - 60.0)]
-        for step in range(-3, 4):
-            moved = np.full(len(best), -np.inf)
-            low, high = max(step, 0), len(best) + min(step, 0)
-            moved[low:high] = best[low - step : high - step]
-            options.append(moved - 0.8 * step**2)
-        best = np.max(options, axis=0) + row
-    return float(best.max())
+        options = best - cost
+        back.append(np.argmax(options, axis=1))
+        best = options.max(axis=1) + row
+    path = [int(np.argmax(best))]
+    for choice in reversed(back):
+        path.append(int(choice[path[-1]]))
+    return path[::-1]
+
+
+def drifting(time: Array, weight: Array) -> tuple[Array, Array, float]:
+    """The pulse of events whose tempo does not jump: times, counts and the fit."""
+    centre, score = statistics(time, weight)
+    rate = RATES[ridge(score)]
+    grid = time[0] - 1 + 0.25 * np.arange(int(np.ceil((time[-1] - time[0] + 2) / 0.25)) + 1)
+    local = np.interp(grid, centre, rate)
+    count = np.concatenate([[0.0], np.cumsum((local[1:] + local[:-1]) / 2 * 0.25)])
+    for sigma, stiffness in ((3.0, 60.0), (1.5, 20.0), (1.0, 10.0), (0.75, 4.0)):
+        count = corrected(time, weight, grid, count, sigma, stiffness, None)
+    count = np.maximum.accumulate(count + 1e-6 * np.arange(len(count)))
+    return grid, count, predictability(time, np.interp(time, grid, count))
 
 
 def smooth(value: Array, weight: Array, stiffness: float) -> Array:

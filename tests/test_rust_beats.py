@@ -166,23 +166,17 @@ def test_pulse(seed: int, drift: float) -> None:
     time = twin.event_times(notes)
     weight = np.sqrt([float(len(event)) for event in twin.group(notes.onset)])
     assert (start, end) == (time[0], time[-1])
+    grid, expected, drifting_fit = pulse_twin.drifting(time, weight)
     if len(times) == 2:
         rate = float(np.diff(count)[0] / np.diff(times)[0])
         assert fit == pytest.approx(pulse_twin.steady_fit(time, weight, rate), abs=1e-3)
-        near = [pulse_twin.steady_fit(time, weight, rate * (1 + k * 1e-4)) for k in (-9, -3, 3, 9)]
-        assert fit > max(near) - 0.01
+        nudged = [pulse_twin.steady_fit(time, weight, rate * (1 + k * 1e-3)) for k in (-1, 1)]
+        assert fit > max(nudged)
+        assert fit >= drifting_fit - 0.04 - 1e-3
         return
-    position = np.interp(time, times, count)
-    assert fit == pytest.approx(pulse_twin.predictability(time, position), abs=1e-3)
-    # The path of rates is worth what the best is; its curve is within the pulse of the corrected.
-    centre, score = pulse_twin.statistics(time, weight)
-    rates = np.gradient(count, times)
-    path = [
-        int(np.abs(np.log(pulse_twin.RATES / rate)).argmin())
-        for rate in np.interp(centre, times, rates)
-    ]
-    best = max(pulse_twin.path_value(score, path), 0.0)
-    assert best > 0.8 * pulse_twin.best_value(score)
+    np.testing.assert_allclose(times, grid)
+    np.testing.assert_allclose(count, expected, atol=0.02)
+    assert fit == pytest.approx(drifting_fit, abs=2e-3)
 
 
 @pytest.mark.parametrize(("seed", "drift"), [(3, 0.02), (4, 0.03)])

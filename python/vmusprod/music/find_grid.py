@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vmusprod._vmus_rs import find_downbeats
 from vmusprod.music.beats import fit_grid
 from vmusprod.music.grid import Grid, concentration, regular_grid
-from vmusprod.music.midi_beats import MidiBeats, Signature
+from vmusprod.music.midi_beats import MAX_QUARTERS, MidiBeats, Signature
 from vmusprod.music.score import TimedNotes
 
 __all__ = ["FoundGrid", "find_grid"]
@@ -91,7 +91,9 @@ def find_grid(notes: TimedNotes, midi: MidiBeats | None = None) -> FoundGrid | N
     if midi is not None:
         quarters = midi.quarters(notes.onset)
         shift = _shift(quarters)
-        if len(notes) < _FEWEST or _share_on(quarters - shift) >= TRUSTED:
+        last = float(midi.quarters(notes.offset.max(keepdims=True))[0])
+        is_long = max(last, 0.0) - min(float(quarters[0]), 0.0) > MAX_QUARTERS
+        if not is_long and (len(notes) < _FEWEST or _share_on(quarters - shift) >= TRUSTED):
             return _from_file(notes, midi, shift)
     grid = fit_grid(notes)
     if grid is None:

@@ -103,8 +103,7 @@ fn evidence(places: &[f32]) -> Vec<[f32; PARTS]> {
             let all = row.iter().sum::<f32>().max(1.0);
             std::array::from_fn(|k| {
                 let share = |j: usize| row[(k + PARTS + 4 - j) % PARTS] / all;
-                let spread: f32 =
-                    blur.iter().enumerate().map(|(j, b)| b / total * share(j)).sum();
+                let spread: f32 = blur.iter().enumerate().map(|(j, b)| b / total * share(j)).sum();
                 (((1.0 - FLOOR) * spread + FLOOR / parts) * parts).ln()
             })
         })
