@@ -143,9 +143,8 @@ struct Taps {
 impl Taps {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn new(rate: &[f64]) -> Self {
-        let weight: Vec<f32> = (0..=REACH)
-            .map(|d| (-0.5 * (d as f32 * HOP as f32 / SIGMA).powi(2)).exp())
-            .collect();
+        let weight: Vec<f32> =
+            (0..=REACH).map(|d| (-0.5 * (d as f32 * HOP as f32 / SIGMA).powi(2)).exp()).collect();
         let part = |d: usize, f: fn(f64) -> f64| -> Vec<f32> {
             let angle = |r: &f64| std::f64::consts::TAU * (r * HOP * d as f64).fract();
             rate.iter().map(|r| weight[d] * f(angle(r)) as f32).collect()
@@ -209,18 +208,18 @@ pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
 fn statistic(near: &VecDeque<Block>, middle: usize, taps: &Taps, score: &mut [f32]) {
     let (mut re, mut im, mut square) = ([0.0f32; RATES], [0.0f32; RATES], 0.0f32);
     for (k, block) in near.iter().enumerate() {
-        let d = k.abs_diff(middle);
-        if d > REACH || block.square == 0.0 {
+        let gap = k.abs_diff(middle);
+        if gap > REACH || block.square == 0.0 {
             continue;
         }
-        square += taps.weight[d] * taps.weight[d] * block.square;
-        let sign = if k < middle { -1.0f32 } else { 1.0 };
-        let (c, s) = (&taps.re[d][..RATES], &taps.im[d][..RATES]);
+        square += taps.weight[gap] * taps.weight[gap] * block.square;
+        let side = if k < middle { -1.0f32 } else { 1.0 };
+        let (cos, sin) = (&taps.re[gap][..RATES], &taps.im[gap][..RATES]);
         let (x, y) = (&block.re[..RATES], &block.im[..RATES]);
         for i in 0..RATES {
-            let turn = sign * s[i];
-            re[i] += c[i] * x[i] - turn * y[i];
-            im[i] += c[i] * y[i] + turn * x[i];
+            let turn = side * sin[i];
+            re[i] += cos[i] * x[i] - turn * y[i];
+            im[i] += cos[i] * y[i] + turn * x[i];
         }
     }
     let scale = 1.0 / square.max(1e-3);
@@ -261,14 +260,14 @@ impl Ridge {
             *p = b - top;
         }
         let (mut stay, mut move_) = ([f32::NEG_INFINITY; RATES], [0i32; RATES]);
-        for m in 0..=2 * MAX_DRIFT {
+        for (m, mark) in (0..=2 * MAX_DRIFT).zip(0i32..) {
             let drift = m as f32 - MAX_DRIFT as f32;
             let cost = DRIFT_COST * drift * drift;
             for i in 0..RATES {
                 let value = padded[i + m] - cost;
                 let better = value > stay[i];
                 stay[i] = if better { value } else { stay[i] };
-                move_[i] = if better { m as i32 } else { move_[i] };
+                move_[i] = if better { mark } else { move_[i] };
             }
         }
         for i in 0..RATES {
