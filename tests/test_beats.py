@@ -13,7 +13,14 @@ from vmusprod.dataset.drift import drifted, drifting_clock
 from vmusprod.dataset.grid_report import song_figures
 from vmusprod.dataset.pop909 import song_folders
 from vmusprod.music.beats import fit_grid, fit_stretches, main_stretch
-from vmusprod.music.grid import Grid, concentration, grid_from_beats, grid_notes, join_grids, regular_grid
+from vmusprod.music.grid import (
+    Grid,
+    concentration,
+    grid_from_beats,
+    grid_notes,
+    join_grids,
+    regular_grid,
+)
 from vmusprod.music.score import TimedNotes
 
 Array = NDArray[np.float64]

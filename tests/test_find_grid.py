@@ -33,9 +33,18 @@ def in_metre(
 
 @pytest.mark.parametrize(
     ("numerator", "denominator", "bar", "beats_a_bar"),
-    [(3, 4, 1.5, 3), (6, 8, 1.5, 2), (5, 4, 2.5, 5), (7, 8, 1.75, 7), (12, 8, 3.0, 4), (2, 2, 2.0, 2)],
+    [
+        (3, 4, 1.5, 3),
+        (6, 8, 1.5, 2),
+        (5, 4, 2.5, 5),
+        (7, 8, 1.75, 7),
+        (12, 8, 3.0, 4),
+        (2, 2, 2.0, 2),
+    ],
 )
-def test_a_files_metre_is_kept(numerator: int, denominator: int, bar: float, beats_a_bar: int) -> None:
+def test_a_files_metre_is_kept(
+    numerator: int, denominator: int, bar: float, beats_a_bar: int
+) -> None:
     notes, midi = in_metre(numerator, denominator)
     found = find_grid(notes, midi)
     assert found is not None
@@ -98,7 +107,9 @@ def test_pieces_too_short_for_a_tempo() -> None:
 
 
 def test_bars_that_no_file_means_are_found() -> None:
-    rows = [(2 * k, 36 + 5 * (k // 2 % 3)) for k in range(48)]  # chords last four beats, from beat 2
+    rows = [
+        (2 * k, 36 + 5 * (k // 2 % 3)) for k in range(48)
+    ]  # chords last four beats, from beat 2
     onset = np.array([0.5 * row[0] for row in rows]) + 1.0
     low = TimedNotes(
         onset, onset + 0.4, np.array([r[1] for r in rows], np.uint8), np.full(48, 90, np.uint8)
@@ -124,7 +135,9 @@ def test_tempo_map_by_hand() -> None:
     "arguments",
     [(0, [], [], 100), (480, [(0, 0)], [], 100), (1, [], [], 10**9), (480, [(-5, 10)], [], 100)],
 )
-def test_numbers_that_make_no_clock(arguments: tuple[int, list[tuple[int, int]], list[tuple[int, int, int]], int]) -> None:
+def test_numbers_that_make_no_clock(
+    arguments: tuple[int, list[tuple[int, int]], list[tuple[int, int, int]], int],
+) -> None:
     assert midi_beats(*arguments) is None
 
 
@@ -143,7 +156,9 @@ def test_beats_of_a_file(tmp_path: Path) -> None:
         read_midi_beats(tmp_path / "none.mid")
 
 
-signature = st.tuples(st.integers(0, 9000), st.integers(0, 70), st.sampled_from((0, 1, 2, 3, 4, 8, 16)))
+signature = st.tuples(
+    st.integers(0, 9000), st.integers(0, 70), st.sampled_from((0, 1, 2, 3, 4, 8, 16))
+)
 
 
 @settings(max_examples=60)

@@ -180,7 +180,7 @@ def beat_readings(
     -------
     readings : int32 (R, 2)
         Pulses a beat, and the pulse that a beat falls on, modulo those.
-    features : float32 (R, 132)
+    features : float32 (R, 134)
     """
 
 def chord_features(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.float32]:

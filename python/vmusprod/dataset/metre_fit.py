@@ -1,4 +1,4 @@
-"""Fit beats and bars to POP909: `python -m vmusprod.dataset.metre_fit POP909`, then build the crate.
+"""Fit beats and bars: `python -m vmusprod.dataset.metre_fit POP909`, then build the crate.
 
 Three models learn from the songs that `split_of` calls train, each as it is and with a drifting
 tempo laid over it: which reading of a pulse has the beats of `beat_midi.txt`, where in a beat the
@@ -6,8 +6,8 @@ events of each strength fall, and which beats are downbeats. One song in twenty 
 measured.
 
 POP909's downbeat marks were made by an algorithm, and where the beats tracked in the recording
-(`beat_audio.txt`) coincide with the score's its downbeats lie elsewhere for a third of the marks: of
-such songs both are targets, the marks for the most part.
+(`beat_audio.txt`) coincide with the score's its downbeats lie elsewhere for a third of the marks:
+of such songs both are targets, the marks for the most part.
 """
 
 from __future__ import annotations
@@ -103,9 +103,7 @@ def readings_of(lesson: Lesson) -> tuple[Floats, int] | None:
     times, count, start, end, _ = max(pulses, key=lambda p: p[4] * (p[3] - p[2]))
     onset = lesson.notes.onset
     own = lesson.notes.select((onset >= start - 0.1) & (onset <= end + 0.1))
-    readings, features = beat_readings(
-        own.onset, own.offset, own.pitch, own.velocity, times, count
-    )
+    readings, features = beat_readings(own.onset, own.offset, own.pitch, own.velocity, times, count)
     truth = lesson.beats[(lesson.beats >= start) & (lesson.beats <= end)]
     if len(truth) < 16:
         return None
@@ -183,9 +181,7 @@ def main() -> None:
     def tables(songs: Iterator[Lesson]) -> list[tuple[Floats, int]]:
         return [table for song in songs if (table := readings_of(song)) is not None]
 
-    level = metre_nets.fit_readings(
-        tables(with_variants(train)), tables(iter(left_out)), args.seed
-    )
+    level = metre_nets.fit_readings(tables(with_variants(train)), tables(iter(left_out)), args.seed)
     strength = fit_strength(train)
     waltzes = [song for lesson in train[::3] if (song := lesson.as_waltz()) is not None]
     metre = metre_nets.fit_downbeats(

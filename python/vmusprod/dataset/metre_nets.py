@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-LEVEL_HIDDEN, WIDE, TAPS = 16, 16, 5
+LEVEL_HIDDEN, NETS, WIDE, TAPS = 16, 4, 16, 5
 DILATIONS = (1, 2, 4, 8)
 SPREAD = 0.3  # of readings, in deviations
 Array = NDArray[np.float64]
@@ -77,12 +77,29 @@ def _scales(tables: list[Floats]) -> tuple[Floats, Floats]:
 def fit_readings(
     train: list[tuple[Floats, int]], left_out: list[tuple[Floats, int]], seed: int
 ) -> Array:
-    """Softmax over each song's readings: the network's numbers."""
-    torch.manual_seed(seed)
+    """Softmax over each song's readings: the numbers of NETS networks' mean, as of a wider one."""
     mean, scale = _scales([rows for rows, _ in train])
-    features = train[0][0].shape[1]
-    net = Readings(features)
     songs = [(torch.tensor((rows - mean) / scale), right) for rows, right in train]
+    nets = [_fit_readings(songs, seed + k) for k in range(NETS)]
+    for name, tables in (("fitted to", train), ("left out", left_out)):
+        with torch.no_grad():
+            hits = [
+                int(sum(net(torch.tensor((rows - mean) / scale)) for net in nets).argmax()) == right
+                for rows, right in tables
+            ]
+        print(f"the right reading: {np.mean(hits):.1%} of {len(hits)} {name}", flush=True)
+    wide = nn.Linear(len(mean), NETS * LEVEL_HIDDEN)
+    wide.weight.data = torch.cat([net.hidden.weight.data for net in nets])
+    wide.bias.data = torch.cat([net.hidden.bias.data for net in nets])
+    out = torch.cat([net.out.weight.data for net in nets], dim=1) / NETS
+    bias = torch.stack([net.out.bias.data for net in nets]).mean(0)
+    return np.concatenate([_unscaled(wide, mean, scale), _flat(out, bias)])
+
+
+def _fit_readings(songs: list[tuple[torch.Tensor, int]], seed: int) -> Readings:
+    torch.manual_seed(seed)
+    features = songs[0][0].shape[1]
+    net = Readings(features)
     epochs, batch = 15, 64
     steps = epochs * -(-len(songs) // batch)
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=1.0)
@@ -103,16 +120,7 @@ def fit_readings(
             nn.functional.cross_entropy(net(inputs) - 1e9 * outside, right).backward()
             optimizer.step()
             schedule.step()
-    net.eval()
-    for name, tables in (("fitted to", train), ("left out", left_out)):
-        with torch.no_grad():
-            hits = [
-                int(net(torch.tensor((rows - mean) / scale)).argmax()) == right
-                for rows, right in tables
-            ]
-        print(f"the right reading: {np.mean(hits):.1%} of {len(hits)} {name}", flush=True)
-    first = _unscaled(net.hidden, mean, scale)
-    return np.concatenate([first, _flat(net.out.weight, net.out.bias)])
+    return net.eval()
 
 
 def fit_downbeats(
@@ -138,7 +146,9 @@ def fit_downbeats(
                 rows.append(song[start : start + length])
                 targets.append(target[start : start + length])
             optimizer.zero_grad()
-            loss = loss_of(net(torch.tensor(np.stack(rows))), torch.tensor(np.stack(targets)).float())
+            loss = loss_of(
+                net(torch.tensor(np.stack(rows))), torch.tensor(np.stack(targets)).float()
+            )
             loss.backward()
             optimizer.step()
             schedule.step()
@@ -149,7 +159,9 @@ def fit_downbeats(
                 float(loss_of(net(torch.tensor(rows)[None])[0], torch.tensor(target).float()))
                 for rows, target in songs
             ]
-        print(f"downbeats: {np.mean(losses):.4f} nats a beat, {len(songs)} songs {name}", flush=True)
+        print(
+            f"downbeats: {np.mean(losses):.4f} nats a beat, {len(songs)} songs {name}", flush=True
+        )
     parts = [_flat(net.first.weight, net.first.bias)]
     for layer in net.layers:
         assert isinstance(layer, nn.Conv1d)

@@ -153,9 +153,7 @@ def own_downbeats(notes: TimedNotes, beats: NDArray[np.float64]) -> NDArray[np.b
     if len(beats) < 8 or len(notes) < 16:
         return None
     times = np.ascontiguousarray(beats[:, 0])
-    starts, size = find_downbeats(
-        notes.onset, notes.offset, notes.pitch, notes.velocity, times
-    )
+    starts, size = find_downbeats(notes.onset, notes.offset, notes.pitch, notes.velocity, times)
     if size != 4:
         return None
     result = np.zeros(len(beats), bool)

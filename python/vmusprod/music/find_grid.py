@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vmusprod._vmus_rs import find_downbeats
 from vmusprod.music.beats import fit_grid
 from vmusprod.music.grid import Grid, concentration, regular_grid
-from vmusprod.music.midi_beats import MidiBeats, Signature
+from vmusprod.music.midi_beats import MAX_QUARTERS, MidiBeats, Signature
 from vmusprod.music.score import TimedNotes
 
 __all__ = ["FoundGrid", "find_grid"]
@@ -74,7 +74,8 @@ class FoundGrid:
     @property
     def downbeats(self) -> Array:
         """Seconds at which bars begin."""
-        return self.beats[self.place == 1]
+        result: Array = self.beats[self.place == 1]
+        return result
 
 
 def find_grid(notes: TimedNotes, midi: MidiBeats | None = None) -> FoundGrid | None:
@@ -90,7 +91,9 @@ def find_grid(notes: TimedNotes, midi: MidiBeats | None = None) -> FoundGrid | N
     if midi is not None:
         quarters = midi.quarters(notes.onset)
         shift = _shift(quarters)
-        if len(notes) < _FEWEST or _share_on(quarters - shift) >= TRUSTED:
+        last = float(midi.quarters(notes.offset.max(keepdims=True))[0])
+        is_long = max(last, 0.0) - min(float(quarters[0]), 0.0) > MAX_QUARTERS
+        if not is_long and (len(notes) < _FEWEST or _share_on(quarters - shift) >= TRUSTED):
             return _from_file(notes, midi, shift)
     grid = fit_grid(notes)
     if grid is None:
@@ -228,7 +231,9 @@ def _grid(times: Array, bars: Array, signature: Signature, notes: TimedNotes) ->
 def _beats(bars: Array, signatures: list[Signature]) -> tuple[Array, NDArray[np.int64]]:
     """Beats of the bars in quarter notes, and their places from 1."""
     beats, place = [], []
-    for (start, stop), (numerator, denominator) in zip(pairwise(bars.tolist()), signatures, strict=True):
+    for (start, stop), (numerator, denominator) in zip(
+        pairwise(bars.tolist()), signatures, strict=True
+    ):
         is_compound = denominator >= 8 and numerator > 3 and numerator % 3 == 0
         step = (12 if is_compound else 4) / denominator
         own = np.arange(start, stop - 1e-6, step)

@@ -1,7 +1,7 @@
 """The beats that a MIDI file states itself: its ticks, tempo map and time signatures.
 
-`midi_beats` takes them as plain arrays, `read_midi_beats` from a file. Whether they mean anything is
-`music.find_grid`'s to say: SymMV's files state 120 bpm throughout.
+`midi_beats` takes them as plain arrays, `read_midi_beats` from a file. Whether they mean anything
+is `music.find_grid`'s to say: SymMV's files state 120 bpm throughout.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vmusprod.errors import InputError
 
-__all__ = ["MidiBeats", "Signature", "midi_beats", "read_midi_beats"]
+__all__ = ["MAX_QUARTERS", "MidiBeats", "Signature", "midi_beats", "read_midi_beats"]
 
-MAX_QUARTERS = 1_000_000  # ten hours at over 1,600 a minute
+MAX_QUARTERS = 200_000  # ten hours at over 300 a minute
 _DEFAULT_MSPQ = 500_000
 Signature = tuple[int, int]
 
@@ -71,7 +71,7 @@ def midi_beats(
     Returns
     -------
     MidiBeats or None
-        None where the numbers make no clock: no ticks, a tempo of 0, over a million quarter notes.
+        None where the numbers make no clock: no ticks, a tempo of 0, over 200,000 quarter notes.
     """
     count = last_tick // ticks_per_quarter + 2 if ticks_per_quarter > 0 else MAX_QUARTERS + 1
     table = np.asarray(tempos, dtype=np.int64).reshape(-1, 2)

@@ -71,11 +71,7 @@ pub(crate) fn low_and_high(pitch: &[u8]) -> (f32, f32) {
             })
             .unwrap_or(0)
     };
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss
-    )]
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let quantile = |share: f64| {
         let place = share * pitch.len().saturating_sub(1) as f64;
         let (low, high) = (ranked(place.floor() as usize), ranked(place.ceil() as usize));

@@ -20,16 +20,15 @@ const BAR_COLUMNS: [usize; 10] = [0, 1, 6, 8, 11, 12, 13, 14, 15, 16];
 const TEMPI: [f64; 8] = [50.0, 60.0, 70.0, 82.0, 97.0, 115.0, 135.0, 160.0];
 /// Distances between events that are counted, in beats.
 const GAPS: [f64; 6] = [0.2, 0.3, 0.4, 0.6, 0.85, 1.2];
-/// How much it counts for a reading that onsets lie on its sixteenths.
-const EXACTNESS: f32 = 2.0;
-/// Below this they hardly lie on them, and each hundredth counts so much more.
+/// Sixteenths that prevail less are finer than the player is exact, and explain nothing: what that
+/// costs a reading, beyond what POP909's exact songs can teach.
 const INEXACT: f32 = 0.75;
 const INEXACT_COST: f32 = 12.0;
 /// Beats that are told apart: bars of two, three and four fit.
 const BAR: usize = 12;
 /// What a reading is described by.
 pub const FEATURES: usize =
-    PLACES * SUMS + 1 + 3 * BAR_COLUMNS.len() + TEMPI.len() + 2 + GAPS.len() + 1 + 4;
+    PLACES * SUMS + 1 + 3 * BAR_COLUMNS.len() + TEMPI.len() + 2 + GAPS.len() + 1 + 4 + 2;
 
 /// So many pulses make a beat, and those `phase` behind a multiple of them are beats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +71,10 @@ fn concentration(position: &[f64], scale: f64) -> f32 {
 
 /// Describes all readings with `pulses` a beat, phase by phase.
 ///
-/// `slot`: the pulse that each event is nearest to; `rate`: pulses a second.
+/// `position`: pulses of the events, and `slot` the nearest whole ones; `rate`: pulses a second.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 pub(crate) fn describe(
+    position: &[f64],
     slot: &[i64],
     rows: &[Row],
     rate: f64,
@@ -89,6 +89,7 @@ pub(crate) fn describe(
     let beats = ((slot[slot.len() - 1] - slot[0]) as f64 / p as f64).max(1.0);
     let per_beat = (1.0 / beats) as f32;
     let tempo = 60.0 * rate / p as f64;
+    let exact = concentration(position, 4.0 / p as f64).max(0.05);
     (0..p)
         .map(|phase| {
             let mut out = Out { values: [0.0; FEATURES], next: 0 };
@@ -135,6 +136,8 @@ pub(crate) fn describe(
             for flag in [p.is_multiple_of(3), p.is_multiple_of(2), p.is_multiple_of(4), p == 1] {
                 out.push(f32::from(u8::from(flag)));
             }
+            out.push(exact);
+            out.push(exact.ln());
             out.values
         })
         .collect()
@@ -193,11 +196,9 @@ pub(crate) fn choose(
     let slot = slots(position);
     let mut best: Option<(Reading, f32)> = None;
     for p in pulses {
-        // Sixteenths that are finer than the player is exact explain nothing.
-        let finest = concentration(position, 4.0 / f64::from(p)).max(0.05);
-        let exactness = EXACTNESS * finest.ln() - INEXACT_COST * (INEXACT - finest).max(0.0);
-        for (phase, features) in (0..).zip(describe(&slot, rows, rate, p)) {
-            let score = model.level(&features) + exactness;
+        for (phase, features) in (0..).zip(describe(position, &slot, rows, rate, p)) {
+            let inexact = (INEXACT - features[FEATURES - 2]).max(0.0);
+            let score = model.level(&features) - INEXACT_COST * inexact;
             if best.is_none_or(|(_, most)| score > most) {
                 best = Some((Reading { pulses: p, phase }, score));
             }

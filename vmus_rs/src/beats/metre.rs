@@ -38,7 +38,12 @@ struct Placed<'a> {
 }
 
 /// Describes each of `beats` beats; onsets and offsets in sixteenths from the first.
-pub(crate) fn describe(onset: &[f64], offset: &[f64], notes: TimedNotes<'_>, beats: usize) -> Vec<Row> {
+pub(crate) fn describe(
+    onset: &[f64],
+    offset: &[f64],
+    notes: TimedNotes<'_>,
+    beats: usize,
+) -> Vec<Row> {
     let slots = SLOTS * beats;
     if beats == 0 {
         return Vec::new();
@@ -72,10 +77,8 @@ pub(crate) fn describe(onset: &[f64], offset: &[f64], notes: TimedNotes<'_>, bea
             column += 1;
         }
     }
-    let mut whole: Vec<[f32; STANDARDISED]> = rows
-        .iter()
-        .map(|row| std::array::from_fn(|k| row[k]))
-        .collect();
+    let mut whole: Vec<[f32; STANDARDISED]> =
+        rows.iter().map(|row| std::array::from_fn(|k| row[k])).collect();
     standardise(&mut whole);
     let first = placed.at.iter().min().map_or(0, |at| at / SLOTS);
     for (beat, (row, values)) in rows.iter_mut().zip(&whole).enumerate() {
@@ -86,7 +89,8 @@ pub(crate) fn describe(onset: &[f64], offset: &[f64], notes: TimedNotes<'_>, bea
 }
 
 /// Root of the number of notes; root of the length of the low ones, and of their number; loudest;
-/// longest, all and high; how long no high note has started, and how long none will.
+/// longest, all and high; how long no high note has started, and how long none will. Of each beat,
+/// minus its lowest pitch (up to 64), and its highest.
 fn slot_columns(placed: &Placed<'_>, low: f32, high: f32, rows: &mut [Row]) {
     let mut table = vec![[0.0f32; SLOT_COLUMNS]; placed.slots];
     let mut edges = vec![(-64.0f32, 0.0f32); placed.slots];

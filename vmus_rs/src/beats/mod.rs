@@ -100,10 +100,11 @@ pub fn readings(
         return Ok(Vec::new());
     }
     let rows = events::table(notes, &events, UNIT);
-    let slot = level::slots(&pulse.positions(events.time.iter().copied()));
+    let position = pulse.positions(events.time.iter().copied());
+    let slot = level::slots(&position);
     let rate = pulse.rate();
     let described = level::readings(rate).flat_map(|pulses| {
-        let features = level::describe(&slot, &rows, rate, pulses);
+        let features = level::describe(&position, &slot, &rows, rate, pulses);
         (0..).zip(features).map(move |(phase, row)| (Reading { pulses, phase }, row))
     });
     Ok(described.collect())
@@ -219,8 +220,7 @@ fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stret
     let bars = whole_bars(&starts, size, onset[0], last);
     let (begin, end) = (*bars.first()?, *bars.last()?);
     #[expect(clippy::cast_precision_loss)]
-    let times =
-        pulse.seconds((begin..=end).map(|k| (k as f64 + first) / scale + shift));
+    let times = pulse.seconds((begin..=end).map(|k| (k as f64 + first) / scale + shift));
     let fit = pulse.fit.min(concentration(&onset));
     let kept = kept(&bars, size);
     Some(Stretch { notes: low..high, times, kept, concentration: fit.max(0.0), beats_a_bar: size })

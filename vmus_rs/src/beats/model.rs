@@ -9,7 +9,8 @@ use crate::net::{self, Dense};
 pub const CLASSES: usize = 8;
 /// Places in a beat: 16ths and triplets both fall on them.
 pub const PARTS: usize = 24;
-const LEVEL_HIDDEN: usize = 16;
+/// Four networks of sixteen, their scores averaged.
+const LEVEL_HIDDEN: usize = 64;
 /// Width of the downbeat network.
 pub(crate) const WIDE: usize = 16;
 /// Beats to either side that its layers look at: so many taps, so far apart.
@@ -102,8 +103,7 @@ fn evidence(places: &[f32]) -> Vec<[f32; PARTS]> {
             let all = row.iter().sum::<f32>().max(1.0);
             std::array::from_fn(|k| {
                 let share = |j: usize| row[(k + PARTS + 4 - j) % PARTS] / all;
-                let spread: f32 =
-                    blur.iter().enumerate().map(|(j, b)| b / total * share(j)).sum();
+                let spread: f32 = blur.iter().enumerate().map(|(j, b)| b / total * share(j)).sum();
                 (((1.0 - FLOOR) * spread + FLOOR / parts) * parts).ln()
             })
         })

@@ -269,9 +269,8 @@ fn correct(
         }
     }
     let reach = (4.0 * sigma / KNOT) as usize;
-    let taps: Vec<f32> = (0..=reach)
-        .map(|d| (-0.5 * (d as f64 * KNOT / sigma).powi(2)).exp() as f32)
-        .collect();
+    let taps: Vec<f32> =
+        (0..=reach).map(|d| (-0.5 * (d as f64 * KNOT / sigma).powi(2)).exp() as f32).collect();
     let (mut ahead, mut trust) = (Vec::with_capacity(knots), Vec::with_capacity(knots));
     for k in 0..knots {
         let (mut re, mut im, mut square) = (0.0f32, 0.0f32, 0.0f32);

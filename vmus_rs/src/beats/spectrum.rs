@@ -143,9 +143,8 @@ struct Taps {
 impl Taps {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn new(rate: &[f64]) -> Self {
-        let weight: Vec<f32> = (0..=REACH)
-            .map(|d| (-0.5 * (d as f32 * HOP as f32 / SIGMA).powi(2)).exp())
-            .collect();
+        let weight: Vec<f32> =
+            (0..=REACH).map(|d| (-0.5 * (d as f32 * HOP as f32 / SIGMA).powi(2)).exp()).collect();
         let part = |d: usize, f: fn(f64) -> f64| -> Vec<f32> {
             let angle = |r: &f64| std::f64::consts::TAU * (r * HOP * d as f64).fract();
             rate.iter().map(|r| weight[d] * f(angle(r)) as f32).collect()

@@ -70,9 +70,8 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
     let at: Vec<usize> = time.iter().map(|t| ((t - start) / frame + 0.5) as usize).collect();
     let kernels = model.kernels();
     let cost = costs();
-    let bias: Vec<f32> = (0..LENGTHS)
-        .map(|l| (DISTANCE_COST * log_length(l).powi(2)) as f32)
-        .collect();
+    let bias: Vec<f32> =
+        (0..LENGTHS).map(|l| (DISTANCE_COST * log_length(l).powi(2)) as f32).collect();
     // coming[t % RING][l]: the best path whose last beat ends at t, less what a next beat of length
     // l costs; the first may begin anywhere.
     const RING: usize = 32;
@@ -198,13 +197,7 @@ struct Gains {
 
 impl Gains {
     /// Fills the rows of frames `from..from + BATCH`.
-    fn fill(
-        &mut self,
-        from: usize,
-        at: &[usize],
-        strength: &[u8],
-        kernels: &[Kernel],
-    ) {
+    fn fill(&mut self, from: usize, at: &[usize], strength: &[u8], kernels: &[Kernel]) {
         self.rows.fill([0.0; LENGTHS]);
         while self.event < at.len() && at[self.event] + LONGEST < from {
             self.event += 1;

@@ -97,7 +97,10 @@ pub(super) fn notes_to_array<'py>(
 }
 
 /// Rows of numbers as a matrix.
-pub(super) fn rows<const N: usize>(py: Python<'_>, rows: Vec<[f32; N]>) -> PyResult<Bound<'_, PyArray2<f32>>> {
+pub(super) fn rows<const N: usize>(
+    py: Python<'_>,
+    rows: Vec<[f32; N]>,
+) -> PyResult<Bound<'_, PyArray2<f32>>> {
     let count = rows.len();
     rows.into_flattened().into_pyarray(py).reshape([count, N])
 }
