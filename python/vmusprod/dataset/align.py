@@ -3,7 +3,7 @@
 Chroma of both are aligned by dynamic time warping in which the cover may begin and end anywhere in
 the recording. Chroma are smoothed, and what all frames of a piece share, its key, is taken off.
 Still pop songs resemble each other, so that the cost alone says little: it is held against
-covers whose parts are shuffled, which keep the notes but not their order.
+covers whose parts are shuffled, or that run backwards: they keep the notes but not their order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 LIKELY = 0.12
 """The confidence from which a cover and a recording are rather the same piece."""
 
-_MAX_FRAMES = 3000  # beyond them chroma are averaged: tables of 9 M cells
+_MAX_FRAMES = 1500  # beyond them (12 minutes) chroma are averaged
 _SHUFFLES = 4
 _SMOOTH = 5  # frames
 _BLOCK_SECONDS = 4.0
@@ -50,9 +50,9 @@ class Alignment:
     similarity : float
         Mean cosine of the two chroma, less their means, along the path.
     confidence : float
-        0..1: how much of the cost of shuffled covers the path saves. Of 24 songs of POP909 held
-        against their melodies with chord labels, at another tempo (6 %), in another key and with
-        noise, each has 0.17 or more, and of 24 mixed-up pairs each 0.094 or less.
+        0..1: how much of the cost of the cheapest shuffled cover the path saves. Of 24 songs of
+        POP909 held against their melodies with chord labels, at another tempo (6 %), in another key
+        and with noise, each has 0.17 or more, and of 24 mixed-up pairs each 0.092 or less.
     """
 
     offset: float
@@ -117,9 +117,10 @@ def _shuffled(cover: Chroma, rate: float) -> list[Chroma]:
     block = max(1, round(_BLOCK_SECONDS * rate))
     blocks = [cover[k : k + block] for k in range(0, len(cover), block)]
     rng = np.random.default_rng(0)
-    return [
+    shuffled = [
         np.concatenate([blocks[k] for k in rng.permutation(len(blocks))]) for _ in range(_SHUFFLES)
     ]
+    return [*shuffled, cover[::-1]]
 
 
 def _path(distance: Array, trace: bool = False) -> tuple[float, NDArray[np.int64]]:

@@ -111,7 +111,9 @@ def _transitions(figure: Figure, numbers: dict[str, Any]) -> None:
     chords = numbers["transitions"]["chords"]
     tables = list(numbers["transitions"]["probability"].items())
     columns = min(3, len(tables))
-    grid = figure.subplots(-(-len(tables) // columns), columns, squeeze=False).ravel()
+    rows = -(-len(tables) // columns)
+    figure.set_size_inches(3.7 * columns + 1.2, 3.9 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(tables) :]:
         axes.axis("off")
     image = None
