@@ -35,5 +35,5 @@ mod _vmus_rs {
     #[pymodule_export]
     use super::harmony::{chord_features, chord_scores, decode_chords};
     #[pymodule_export]
-    use super::melody::{melody_context, melody_features, melody_line, melody_notes, melody_odds};
+    use super::melody::{melody_features, melody_line, melody_notes, melody_odds};
 }
