@@ -1,7 +1,8 @@
-"""How right melody and chords are on the POP909 songs that nothing was fitted to, on the data in ../shared.
+"""How right melody and chords are on POP909 songs that nothing was fitted to, in ../shared.
 
-`python benches/annotation_quality.py [--songs N]`: melody note F1 (sixteenth and pitch, tracks merged) and
-mir_eval's chord scores (against `chord_midi.txt`, in seconds) of the paper's ways and of ours, on the beats of `beat_midi.txt`.
+`python benches/annotation_quality.py [--songs N]`: melody note F1 (sixteenth and pitch, tracks
+merged) and mir_eval's chord scores (against `chord_midi.txt`, in seconds) of the paper's ways and
+of ours, on the beats of `beat_midi.txt`.
 """
 
 import argparse
@@ -45,6 +46,7 @@ def melody(folders: list[Path]) -> None:
         "skyline": _vmus_rs.skyline,
         "melody_notes": _vmus_rs.melody_notes,
         "  no loudness": lambda notes: _vmus_rs.melody_notes(flat(notes)),
+        "  arrangement": lambda notes: _vmus_rs.melody_notes(notes, False),
         "  as a solo": lambda notes: _vmus_rs.melody_notes(notes, True),
     }
     songs = [song for folder in folders if (song := read_song(folder)) is not None]
@@ -61,8 +63,9 @@ def melody(folders: list[Path]) -> None:
             each.append(2 * own[0] / max(own[1] + own[2], 1))
         hits, all_found, all_true = counts
         print(
-            f"{name:16} F1 {2 * hits / (all_found + all_true):.4f} (mean of songs {np.mean(each):.4f}),"
-            f" precision {hits / all_found:.4f}, recall {hits / all_true:.4f}, {len(songs)} songs,"
+            f"{name:16} F1 {2 * hits / (all_found + all_true):.4f}"
+            f" (mean of songs {np.mean(each):.4f}), precision {hits / all_found:.4f},"
+            f" recall {hits / all_true:.4f}, {len(songs)} songs,"
             f" {1000 * spent / len(songs):.2f} ms a song"
         )
 
@@ -103,9 +106,7 @@ def on_its_grid(folder: Path) -> tuple[Notes, Grid] | None:
     return grid_notes(merged, grid), grid
 
 
-def score(
-    folder: Path, grid: Grid, ids: NDArray[np.uint8]
-) -> tuple[list[float], float]:
+def score(folder: Path, grid: Grid, ids: NDArray[np.uint8]) -> tuple[list[float], float]:
     """mir_eval's scores of one song, and its length in seconds."""
     spans = [span for span in read_spans(folder / "chord_midi.txt") if span[1] > span[0]]
     truth = np.array([span[:2] for span in spans])

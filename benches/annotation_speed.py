@@ -83,7 +83,7 @@ def steps(paths: list[Path], out: Path) -> float:
         none = np.full(len(meter.places), 120, np.uint8)
         plain = {"melody": np.zeros(len(notes), bool), "chords": none, "key": (0, 0)}
         clock.time("grid and files", annotate_song, *given, **plain)
-        clock.time("and melody", annotate_song, *given, **{**plain, "melody": "solo"})
+        clock.time("and melody", annotate_song, *given, **{**plain, "melody": "learned"})
         clock.time("and chords", annotate_song, *given, **{**plain, "chords": "hmm"})
 
         def all_of_it(path: Path = path) -> None:

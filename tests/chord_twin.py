@@ -1,4 +1,4 @@
-"""Slow twins of the chord model: what each beat sounds like, what it scores, and what a path is worth."""
+"""Slow twins of the chord model: how beats sound, what chords score, what a path is worth."""
 
 from pathlib import Path
 

@@ -1,14 +1,20 @@
-"""Slow twins of the melody's features, context and line: each number from its definition, note by note."""
+"""Slow twins of the melody's features, network and line: note by note, by definition."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twins import Row
 
-FAR, LONG, MOST = 24, 64, 8.0
+WEIGHTS = Path(__file__).resolve().parents[1] / "vmus_rs" / "src" / "melody" / "weights.bin"
+FAR, LONG, MOST = 25, 64, 8.0
+SIZES = [88, 20, 16, 25, 26, 26, 26, 26, 20, 64, 34, 50, 34, 50, 34, 50, 34, 50, 25, 169, 169]
+SIZES += [17, 64, 16, 16, 16, 16, 17, 32, 16, 16, 25, 25, 16]
+NOTE, PLACE, JUDGE, GATES, VALUE, LINE = 32, 32, 24, 4, 8, 6
+DILATIONS = [(1, 2, 4, 8, 16), (1, 2, 8)]
 Floats = NDArray[np.float64]
 
 
@@ -16,13 +22,8 @@ def clip(x: float, low: float, high: float) -> float:
     return min(max(x, low), high)
 
 
-def logarithm(time: float, most: int) -> float:
-    return math.log2(1 + clip(time, 0, most)) / 3
-
-
-def mean_and_deviation(values: Iterable[float]) -> tuple[float, float]:
-    array = np.array(list(values), np.float64)
-    return float(array.mean()), float(array.std())
+def few(pitches: Iterable[int]) -> int:
+    return min(len(set(pitches)), 4)
 
 
 class Song:
@@ -31,9 +32,7 @@ class Song:
     def __init__(self, notes: list[Row]) -> None:
         self.order = sorted(range(len(notes)), key=lambda i: (notes[i][0], notes[i][2]))
         rows = [notes[i] for i in self.order]
-        self.notes = [
-            (o, int(clip(d, 1, LONG)), p, int(clip(v, 1, 127))) for o, d, p, v in rows
-        ]
+        self.notes = [(o, int(clip(d, 1, LONG)), p, int(clip(v, 1, 127))) for o, d, p, v in rows]
         self.onsets = sorted({o for o, *_ in self.notes})
 
     def struck(self, onset: int | None) -> set[int]:
@@ -44,183 +43,208 @@ class Song:
         i = self.onsets.index(onset) + k
         return self.onsets[i] if 0 <= i < len(self.onsets) else None
 
-    def restored(self, rows: list[list[float]], width: int) -> Floats:
-        result = np.zeros((len(rows), width))
-        for i, row in zip(self.order, rows, strict=True):
-            result[i] = row
-        return result
+    def near(self, onset: int, radius: int) -> list[Row]:
+        return [note for note in self.notes if abs(note[0] - onset) <= radius]
 
 
-def nearest(pitches: set[int], pitch: int, sign: int) -> float:
-    """Octaves to the nearest of the pitches above (or below), or at, this one."""
+def nearest(pitches: set[int], pitch: int, sign: int) -> int:
+    """Semitones to the nearest of the pitches above (or below), or at, this one."""
     away = [sign * (p - pitch) for p in pitches if sign * (p - pitch) >= 0]
-    return min([*away, FAR]) / 12
+    return min([*away, FAR])
 
 
-def features(notes: list[Row]) -> Floats:
+def time_class(time: int) -> int:
+    return sum(time > limit for limit in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 63))
+
+
+def rank(values: list[int], value: int) -> int:
+    below, equal = sum(x < value for x in values), values.count(value)
+    return (2 * below + equal) * 8 // len(values)
+
+
+def features(notes: list[Row]) -> NDArray[np.int64]:
     song = Song(notes)
-    return song.restored([_features(song, note) for note in song.notes], 71)
+    result = np.zeros((len(notes), len(SIZES)), np.int64)
+    for i, note in zip(song.order, song.notes, strict=True):
+        result[i] = _features(song, note)
+    return result
 
 
-def _features(song: Song, note: Row) -> list[float]:
-    onset, duration, pitch, _ = note
+def _features(song: Song, note: Row) -> list[int]:
+    onset, duration, pitch, velocity = note
     together = song.struck(onset)
     sounding = {p for o, d, p, _ in song.notes if o < onset < o + d}
+    over, under = {p for p in together if p > pitch}, {p for p in together if p < pitch}
     row = [
-        (pitch - 60) / 12,
-        min(sum(p > pitch for p in together), 4) / 2,
-        min(sum(p < pitch for p in together), 4) / 2,
-        nearest(together - {pitch}, pitch, 1),
-        nearest(together - {pitch}, pitch, -1),
+        int(clip(pitch - 21, 0, 87)),
+        duration - 1 if duration <= 16 else 16 + min((duration - 17) // 12, 3),
+        onset % 16,
+        5 * few(over) + few(under),
+        nearest(over, pitch, 1),
+        nearest(under, pitch, -1),
         nearest(sounding, pitch, 1),
-        min(sum(p > pitch for p in sounding), 4) / 2,
-        logarithm(duration, LONG),
+        nearest({p for p in sounding if p < pitch}, pitch, -1),
+        4 * few(p for p in sounding if p > pitch)
+        + 2 * (pitch - 12 in together)
+        + (pitch + 12 in together),
     ]
-    before, after = song.neighbour(onset, -1), song.neighbour(onset, 1)
-    row.append(logarithm(16 if before is None else onset - before, 16))
-    row.append(logarithm(16 if after is None else after - onset, 16))
+    steps = [song.neighbour(onset, k) for k in (-1, 1)]
+    times = [8 if other is None else min(abs(other - onset), 8) for other in steps]
+    row.append(8 * (times[0] - 1) + times[1] - 1)
     for k in (-2, -1, 1, 2):
         there = song.struck(song.neighbour(onset, k))
-        leap = clip(max(there) - pitch, -FAR, FAR) / 12 if there else 0.0
-        row += [nearest(there, pitch, 1), nearest(there, pitch, -1), leap, min(len(there), 4) / 2]
-    row += [onset % 16 == 0, onset % 16 == 8, onset % 4 == 0, onset % 4 == 2]
-    times: dict[tuple[int, int], int] = {}
+        rise, fall = nearest(there, pitch, 1), nearest(there, pitch, -1)
+        way = rise if rise <= fall else -fall
+        row += (
+            [16 + int(clip(way, -16, 16)), 24 + int(clip(max(there) - pitch, -24, 24))]
+            if there
+            else [33, 49]
+        )
+    row.append(5 * few(song.struck(steps[0])) + few(song.struck(steps[1])))
+    times = {}
     for near in (0, 5):
         for sign in (-1, 1):
             others = [sign * (o - onset) for o, _, p, _ in song.notes if abs(p - pitch) <= near]
-            times[near, sign] = min([time for time in others if time > 0], default=LONG)
-            row.append(logarithm(times[near, sign], LONG))
-    row.append(clip(min(times[5, 1], LONG) - duration, -8, 8) / 8)
-    row += [pitch - 12 in together, pitch + 12 in together]
-    first, last = song.onsets[0], song.onsets[-1]
-    row += [
-        (onset - first) / max(last - first, 1),
-        logarithm(onset - first, 1023),
-        logarithm(last - onset, 1023),
-    ]
-    row += [pitch in song.struck(onset + lag) for lag in (-32, -16, -2, 2, 16, 32)]
+            times[near, sign] = min([t for t in others if t > 0] + [LONG])
+        row.append(13 * time_class(times[near, -1]) + time_class(times[near, 1]))
+    row.append(8 + int(clip(times[5, 1] - duration, -8, 8)))
+    again = [pitch in song.struck(onset + lag) for lag in (-32, -16, -2, 2, 16, 32)]
+    row.append(sum(bit << place for place, bit in enumerate(reversed(again))))
     for radius in (8, 32, 128):
-        row += _window(song, onset, pitch, radius)
-    return row + _loudness(song, note)
+        pitches = [p for _, _, p, _ in song.near(onset, radius)]
+        row.append(min(16 * sum(p > pitch for p in pitches) // len(pitches), 15))
+    row.append(rank([p for _, _, p, _ in song.notes], pitch))
+    row.append(min(len({o for o, *_ in song.near(onset, 8)}) - 1, 16))
+    row.append(min(len(song.near(onset, 32)) // 8, 31))
+    first, last = song.onsets[0], song.onsets[-1]
+    row.append(min(16 * (onset - first) // max(last - first, 1), 15))
+    row.append(min(max(v for o, _, _, v in song.notes if o == onset) - velocity, 15))
+    for radius in (8, 64):
+        loud = [v for _, _, _, v in song.near(onset, radius)]
+        mean = sum(loud) / len(loud)
+        variance = sum(v * v for v in loud) / len(loud) - mean * mean
+        steps_off = (velocity - mean) * (4 / (math.sqrt(max(variance, 0)) + 3))
+        row.append(
+            12 + int(clip(math.copysign(math.floor(abs(steps_off) + 0.5), steps_off), -12, 12))
+        )
+    row.append(rank([v for _, _, _, v in song.notes], velocity))
+    return row
 
 
-def _window(song: Song, onset: int, pitch: int, radius: int) -> list[float]:
-    pitches = [p for o, _, p, _ in song.notes if abs(o - onset) <= radius]
-    mean, deviation = mean_and_deviation(pitches)
-    count = len(pitches)
-    return [
-        math.log2(count / (2 * radius + 1) * 4 + 0.25) / 2,
-        (pitch - mean) / 12,
-        deviation / 12,
-        sum(p > pitch for p in pitches) / count,
-        pitches.count(pitch) / count * 8,
-        sum(abs(p - pitch) <= 3 for p in pitches) / count * 2,
-        sum((p - pitch) % 12 == 0 for p in pitches) / count * 4,
-    ]
+class Model:
+    """The crate's numbers, read here once more."""
+
+    def __init__(self, data: bytes | None = None) -> None:
+        data = WEIGHTS.read_bytes() if data is None else data
+        rows = sum(SIZES)
+        self.sieve = np.frombuffer(data[: 2 * rows], "<i2").astype(np.int64)
+        upper = np.frombuffer(data[2 * rows :], "<u2").astype(np.uint32)
+        self.numbers = (upper << 16).view(np.float32).astype(np.float64)
+        self.table = self._take(rows, NOTE)
+        self.bias, self.solo = self._take(NOTE), self._take(NOTE)
+        self.rounds = [self._round(dilations, i == 0) for i, dilations in enumerate(DILATIONS)]
+        assert not len(self.numbers)
+
+    def _take(self, *shape: int) -> Floats:
+        size = math.prod(shape)
+        own, self.numbers = self.numbers[:size], self.numbers[size:]
+        assert len(own) == size
+        return own.reshape(shape)
+
+    def _round(self, dilations: tuple[int, ...], is_first: bool) -> dict[str, Floats]:
+        heard = GATES * VALUE + GATES + (0 if is_first else PLACE)
+        layers: dict[str, Floats] = {}
+
+        def take(name: str, inputs: int, outputs: int, *, has_bias: bool = True) -> None:
+            layers[name] = self._take(inputs, outputs)
+            layers[name + " bias"] = self._take(outputs) if has_bias else np.zeros(outputs)
+
+        take("value", NOTE, GATES * VALUE)
+        take("gate", NOTE, GATES)
+        take("enter", heard, PLACE)
+        take("song", GATES * VALUE, PLACE, has_bias=False)
+        for distance in dilations:
+            take(f"dilated {distance}", 3 * PLACE, PLACE)
+        take("mean", PLACE, PLACE)
+        take("add", PLACE, JUDGE, has_bias=False)
+        take("scale", PLACE, JUDGE)
+        take("own", NOTE, JUDGE)
+        take("scaled", NOTE, JUDGE, has_bias=False)
+        if not is_first:
+            take("line", LINE, JUDGE, has_bias=False)
+        take("out", JUDGE, 3)
+        if is_first:
+            take("back", JUDGE, NOTE)
+        return layers
+
+    def odds(self, notes: list[Row], solo: float) -> Floats:
+        """Log odds of melody, in the order of the notes."""
+        rows = features(notes) + np.cumsum([0, *SIZES[:-1]])
+        kept = [i for i in Song(notes).order if self.sieve[rows[i]].sum() >= 0]
+        result = np.full(len(notes), -MOST)
+        if not kept:
+            return result
+        onsets = np.array([notes[i][0] for i in kept])
+        pitches = np.array([notes[i][2] for i in kept])
+        cell = np.cumsum(np.minimum(np.diff(onsets // 8, prepend=onsets[0] // 8), 4))
+        h = np.maximum(self.table[rows[kept]].sum(axis=1) + self.bias + solo * self.solo, 0)
+        odds, h, x = self._run(0, h, cell, np.zeros((cell[-1] + 1, 0)), np.zeros((len(h), 0)))
+        odds, _, _ = self._run(1, h, cell, x, _line(odds, onsets, pitches))
+        result[kept] = np.clip(odds, -MOST, MOST)
+        return result
+
+    def _run(
+        self, number: int, h: Floats, cell: NDArray[np.int64], before: Floats, line: Floats
+    ) -> tuple[Floats, Floats, Floats]:
+        layers = self.rounds[number]
+
+        def layer(name: str, x: Floats) -> Floats:
+            return x @ layers[name] + layers[name + " bias"]
+
+        gates = 1 / (1 + np.exp(-layer("gate", h)))
+        values = layer("value", h).reshape(-1, GATES, VALUE) * gates[:, :, None]
+        cells = range(cell[-1] + 1)
+        gate_sums = np.array([gates[cell == c].sum(axis=0) for c in cells])
+        sums = np.array([values[cell == c].sum(axis=0) for c in cells])
+        heard = (sums / (gate_sums[:, :, None] + 0.3)).reshape(len(sums), -1)
+        over_all = (sums.sum(axis=0) / (gate_sums.sum(axis=0)[:, None] + 1)).ravel()
+        x = layer("enter", np.concatenate([heard, gate_sums, before], axis=1))
+        x = x + layer("song", over_all)
+        for i, distance in enumerate(DILATIONS[number]):
+            if i == len(DILATIONS[number]) // 2:
+                x = x + layer("mean", x.mean(axis=0))
+            wide = np.pad(x, ((distance, distance), (0, 0)))
+            taps = np.concatenate([wide[: len(x)], x, wide[2 * distance :]], axis=1)
+            x = x + np.maximum(layer(f"dilated {distance}", taps), 0)
+        z = layer("own", h) + layer("add", x)[cell] + layer("scaled", h) * layer("scale", x)[cell]
+        if number:
+            z = z + layer("line", line)
+        z = np.maximum(z, 0)
+        out = layer("out", z)
+        odds = out[:, 1] - np.logaddexp(out[:, 0], out[:, 2])
+        return odds, h if number else np.maximum(h + layer("back", z), 0), x
 
 
-def _loudness(song: Song, note: Row) -> list[float]:
-    onset, *_, velocity = note
-
-    def within(radius: int) -> list[int]:
-        return [v for o, _, _, v in song.notes if abs(o - onset) <= radius]
-
-    near, near_deviation = mean_and_deviation(within(8))
-    wide, deviation = mean_and_deviation(within(64))
-    together = within(0)
-    others = sum(together) - velocity
-    alone = velocity - others / (len(together) - 1) if len(together) > 1 else 0.0
-    row = [
-        (velocity - near) / (near_deviation + 3),
-        (velocity - wide) / (deviation + 3),
-        alone / (deviation + 3),
-        (velocity - max(together)) / (deviation + 3),
-    ]
-    return [clip(x, -3, 3) for x in row]
-
-
-def context(notes: list[Row], odds: NDArray[np.float32]) -> Floats:
-    song = Song(notes)
-    lines = [_line_context(song, [float(odds[i, k]) for i in song.order]) for k in (0, 1)]
-    return song.restored([a + b for a, b in zip(*lines, strict=True)], 88)
-
-
-def _line_context(song: Song, odds: list[float]) -> list[list[float]]:
-    odds = [clip(x, -MOST, MOST) for x in odds]
-    weights = [1 / (1 + math.exp(-x)) for x in odds]
-    # the likeliest note of each onset, of equals the last
-    best = {
-        onset: max((odds[i], i) for i, note in enumerate(song.notes) if note[0] == onset)[1]
-        for onset in song.onsets
-    }
-    ratios = [
-        _ratios(song, weights, 128, 5, lambda note: note[3]),
-        _ratios(song, weights, 128, 3, lambda note: note[2]),
-        _ratios(song, weights, 65, 1, lambda note: note[1]),
-        _ratios(song, weights, 16, 1, lambda note: note[0] % 16),
-    ]
+def _line(odds: Floats, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> Floats:
+    """How each candidate stands among those that start with it, before it and after it."""
+    times = sorted(set(onsets.tolist()))
+    # of equals the last
+    best = {t: max((odds[i], i) for i in np.flatnonzero(onsets == t))[1] for t in times}
     rows = []
-    for i, (onset, duration, pitch, velocity) in enumerate(song.notes):
-        others = [odds[j] for j, n in enumerate(song.notes) if n[0] == onset and j != best[onset]]
-        row = [odds[i], max([*others, -MOST]) if i == best[onset] else odds[best[onset]]]
-        for k in (-2, -1, 1, 2):
-            there = song.neighbour(onset, k)
-            if there is None:
-                row += [-MOST, 0.0]
-            else:
-                j = best[there]
-                row += [odds[j], clip(song.notes[j][2] - pitch, -24, 24) * weights[j] / 6]
-        pairs = list(zip(song.notes, weights, strict=True))
-        # of each pitch, only what was struck last sounds
-        last = {n[2]: (n, w) for n, w in pairs if n[0] < onset}
-        row.append(min(sum(w for n, w in last.values() if n[0] + n[1] > onset), 3.0))
-        row.append(min(sum(w for n, w in pairs if onset < n[0] < onset + duration), 4.0))
-        for radius in (16, 64):
-            before = sum(w for n, w in pairs if onset - radius <= n[0] < onset)
-            after = sum(w for n, w in pairs if onset < n[0] <= onset + radius)
-            row += [before / radius * 4, after / radius * 4]
-        for radius in (4, 16, 64, 256):
-            row += _line_window(song, weights, (onset, duration, pitch, velocity), radius)
-        rows.append(row + [ratio[i] for ratio in ratios])
-    return rows
-
-
-def _line_window(song: Song, weights: list[float], note: Row, radius: int) -> list[float]:
-    onset, _, pitch, velocity = note
-    near = [(n, w) for n, w in zip(song.notes, weights, strict=True) if abs(n[0] - onset) <= radius]
-    weight = sum(w for _, w in near) + 1e-3
-    mean = (sum(w * n[2] for n, w in near) + 1e-3 * pitch) / weight
-    square = (sum(w * n[2] ** 2 for n, w in near) + 1e-3 * pitch**2) / weight
-    loud = (sum(w * n[3] for n, w in near) + 1e-3 * velocity) / weight
-    away = clip(pitch - mean, -24, 24) / 6
-    louder = clip(velocity - loud, -30, 30) / 8
-    onsets = len({n[0] for n, _ in near})
-    deviation = math.sqrt(max(square - mean**2, 0))
-    row = [
-        away,
-        abs(away),
-        min(deviation, 12) / 6,
-        weight / (2 * radius + 1) * 4,
-        weight / onsets,
-    ]
-    return row + ([louder, abs(louder)] if radius in (16, 256) else [])
-
-
-def _ratios(
-    song: Song, weights: list[float], bins: int, width: int, bin_of: Callable[[Row], int]
-) -> list[float]:
-    """Log likelihood ratio of each note being in the line, by its bin of the two histograms."""
-    inside, outside = np.zeros(bins), np.zeros(bins)
-    for note, w in zip(song.notes, weights, strict=True):
-        inside[bin_of(note)] += w
-        outside[bin_of(note)] += 1 - w
-    box = np.ones(width) / width
-    for _ in range(2):
-        inside, outside = (np.convolve(x, box)[width // 2 :][:bins] for x in (inside, outside))
-    share = 2 * (inside + outside) / (inside.sum() + outside.sum())
-    logs = [np.log((x + share) / (x.sum() + 2) + 1e-9) for x in (inside, outside)]
-    table = np.clip(logs[0] - logs[1], -4, 4)
-    return [float(table[bin_of(note)]) for note in song.notes]
+    for i, t in enumerate(onsets.tolist()):
+        others = [odds[j] for j in np.flatnonzero(onsets == t) if j != i]
+        row = [clip(odds[i], -MOST, MOST) / 4, clip(max([-MOST, *others]), -MOST, MOST) / 4]
+        ways = []
+        for k in (-1, 1):
+            place = times.index(t) + k
+            has = 0 <= place < len(times)
+            near = best[times[place]] if has else 0
+            own = clip(odds[near], -MOST, MOST) if has else -MOST
+            row.append(own / 4)
+            leap = clip((pitches[near] if has else 0) - pitches[i], -24, 24)
+            ways.append(leap / 8 / (1 + math.exp(-own)))
+        rows.append(row + ways)
+    return np.array(rows)
 
 
 def line_score(notes: list[Row], odds: NDArray[np.float32], chosen: list[bool]) -> float:

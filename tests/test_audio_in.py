@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import mir_eval
 import numpy as np
@@ -15,7 +17,7 @@ from sounds import chords_sound, write_wav
 from video_factory import texture, write_clip
 from vmusprod.dataset.audio import check_models, is_audio, read_audio
 from vmusprod.dataset.audio.bar_pointer import decode_beats
-from vmusprod.dataset.audio.decode import survey, windows
+from vmusprod.dataset.audio.decode import Sound, survey, windows
 from vmusprod.dataset.audio.pitch_model import note_events
 from vmusprod.dataset.audio.velocity import Levels, velocities
 from vmusprod.errors import InputError, MissingDependencyError
@@ -226,6 +228,39 @@ def test_a_recording_is_transcribed_by_madmom(played: tuple[Path, TimedNotes]) -
     assert np.median(np.diff(beats[:, 0])) == pytest.approx(0.6, abs=0.02)
     again, _ = read_audio(path, "madmom", "notes")
     np.testing.assert_array_equal(notes.onset, again.onset)
+
+
+@needs_madmom
+@quiet
+def test_windows_leave_no_seams(
+    played: tuple[Path, TimedNotes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vmusprod.dataset.audio import madmom_models
+
+    sound = survey(played[0])
+    notes = madmom_models.piano_notes(sound, lambda done: None)
+    beats = madmom_models.beat_activations(sound, lambda done: None)
+    monkeypatch.setattr(madmom_models, "_CORE", 3 * madmom_models.RATE)
+    monkeypatch.setattr(madmom_models, "_MARGIN", 4 * madmom_models.RATE)
+    cut = madmom_models.piano_notes(sound, lambda done: None)
+    np.testing.assert_array_equal(cut.pitch, notes.pitch)
+    np.testing.assert_allclose(cut.onset, notes.onset, atol=1e-9)
+    # The recurrent network has a longer memory than four seconds, but not much of one.
+    difference = np.abs(madmom_models.beat_activations(sound, lambda done: None) - beats)
+    assert difference.mean() < 0.005
+
+
+def test_hours_are_heard_in_windows() -> None:
+    class Hours:
+        def blocks(self, rate: int) -> Iterator[NDArray[np.float32]]:
+            block = np.zeros(rate // 4, np.float32)
+            yield from (block for _ in range(4 * 3600 * 5))
+
+    last = 0
+    for window in windows(cast(Sound, Hours()), 1000, 60_000, 10_000):
+        assert len(window.samples) <= 80_000
+        last = window.last
+    assert last == 5 * 3600 * 1000
 
 
 @needs_madmom

@@ -53,8 +53,9 @@ def heard(seconds: float = 44.0, rate: float = 4.0) -> TimedNotes:
 def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Videos and sounds: one pair that belongs together, and all that may be wrong."""
     folder = tmp_path_factory.mktemp("media")
-    write_clip(folder / "moving.mp4", (drift(texture(3), 2 * k) for k in range(50)))
-    write_clip(folder / "static.mp4", [plain((90, 20, 20))] * 50)
+    write_clip(folder / "moving.mp4", (drift(texture(3), 5 * k) for k in range(60)), rate=2)
+    write_clip(folder / "brief.mp4", (drift(texture(3), 5 * k) for k in range(20)), rate=2)
+    write_clip(folder / "static.mp4", [plain((90, 20, 20))] * 60, rate=2)
     write_wav(folder / "piano.wav", chords_sound(tune(1), 1.0, 11025), 11025)
     intro = np.zeros(3 * 11025)
     official = np.concatenate([intro, chords_sound(tune(1), 1.0, 11025)])
@@ -101,6 +102,7 @@ def test_pairs_are_kept_thrown_out_or_fail(
         media / "pairs.csv",
         {"id": "good", **good, "genre": "Pop"},
         {"id": "still", **good, "video": "static.mp4"},
+        {"id": "brief", **good, "video": "brief.mp4"},
         {"id": "lyrics", **good, "title": "A Song (Lyric Video)"},
         {"id": "wrong", **good, "official": "other.wav"},
         {"id": "gone", **good, "piano": "gone.wav"},
@@ -111,15 +113,16 @@ def test_pairs_are_kept_thrown_out_or_fail(
     rows = {row["id"]: row for row in map(json.loads, done.stdout.splitlines())}
     status = {name: row["status"] for name, row in rows.items()}
     assert status == {
-        "good": "kept", "still": "rejected", "lyrics": "rejected", "wrong": "rejected",
-        "gone": "failed", "web": "failed",
+        "good": "kept", "still": "rejected", "brief": "rejected", "lyrics": "rejected",
+        "wrong": "rejected", "gone": "failed", "web": "failed",
     }  # fmt: skip
     assert "static video" in rows["still"]["reason"]
+    assert "short video (10 s for 47 s of music)" in rows["brief"]["reason"]
     assert "lyric" in rows["lyrics"]["reason"].lower()
     assert "not the same piece" in rows["wrong"]["reason"]
     assert "gone.wav: no such file" in done.stderr
     assert "give --download" in done.stderr
-    assert "1 kept, 3 thrown out, 2 failed" in done.stderr
+    assert "1 kept, 4 thrown out, 2 failed" in done.stderr
     assert transcribed == [media / "piano.wav"]  # the thrown out ones cost no transcription
     (good_row,) = [row for row in read(tmp_path / "out" / "pairs.csv") if row["id"] == "good"]
     assert good_row["genre"] == "Pop"

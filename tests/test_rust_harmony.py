@@ -62,7 +62,9 @@ def test_plain_chords_are_named_on_every_root(up: int) -> None:
     chords = {0: [48, 60, 64, 67], 1: [48, 60, 63, 67], 2: [48, 64, 67, 70], 4: [48, 63, 67, 70]}
     for quality, pitches in chords.items():
         notes = as_array(block(range(8), [pitch + up for pitch in pitches]))
-        ids = _vmus_rs.decode_chords(notes, 8)[1:7]  # what begins and ends a song may be heard apart
+        ids = _vmus_rs.decode_chords(notes, 8)[
+            1:7
+        ]  # what begins and ends a song may be heard apart
         assert ids.tolist() == [10 * up + quality] * 6
 
 
@@ -81,5 +83,7 @@ def test_silence_and_extremes() -> None:
     assert _vmus_rs.decode_chords(empty, 0).shape == (0,)
     i32 = np.iinfo(np.int32)
     values = [i32.min, -1, 0, 1, i32.max]
-    notes = as_array([(o, d, p, v) for o in values for d in values for p in (0, 127) for v in values])
+    notes = as_array(
+        [(o, d, p, v) for o in values for d in values for p in (0, 127) for v in values]
+    )
     assert _vmus_rs.decode_chords(notes, 50).max() <= NO_CHORD

@@ -32,7 +32,6 @@ __all__ = [
     "find_beats",
     "find_downbeats",
     "find_pulses",
-    "melody_context",
     "melody_features",
     "melody_line",
     "melody_notes",
@@ -174,8 +173,8 @@ def annotate_song(
     places : uint8 (B,)
         Place of each beat in its bar, from 1, at which a bar begins.
     melody : str or bool (N,)
-        `skyline`, `learned` or `solo` (`melody_notes` without and with `solo`), or which notes are
-        the melody.
+        `skyline`; `learned`, `solo` or `arrangement` (`melody_notes` with `solo` None, True or
+        False); or which notes are the melody.
     chords : str or uint8 (B,)
         `hmm` (`decode_chords`), `chorder` (`recognize_chords`), or the ids.
     key : (int, int)
@@ -320,28 +319,8 @@ def decode_chords(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.
         Ids as of `recognize_chords`.
     """
 
-def melody_context(
-    notes: NDArray[np.int32], odds: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return what the later networks of `melody_notes` see: each note beside the lines so far.
-
-    Parameters
-    ----------
-    notes : int32 (N, 4)
-        Notes on the grid in any order, pitch 0 to 127.
-    odds : float32 (N, 2)
-        Log odds of melody and of second voice, finite.
-
-    Returns
-    -------
-    float32 (N, 88)
-        44 numbers a line: odds around the note, how much of the line there is near it, how the
-        note lies to it, and log likelihood ratios of its velocity, pitch, duration and place in
-        the bar by this song's own histograms.
-    """
-
-def melody_features(notes: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return what the first network of `melody_notes` sees: each note among its neighbours.
+def melody_features(notes: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Return what each note looks like among its neighbours: what the network of `melody_notes` sees.
 
     Parameters
     ----------
@@ -350,10 +329,11 @@ def melody_features(notes: NDArray[np.int32]) -> NDArray[np.float32]:
 
     Returns
     -------
-    float32 (N, 71)
-        Pitch, what else starts and sounds, times, neighbouring onsets, place in bar and song,
-        repetition, the pitches within 8, 32 and 128 sixteenths; the last four tell of loudness,
-        against what is around, and are 0 where all notes are equally loud.
+    uint8 (N, 34)
+        Pitch, length, place in the bar, what else starts and sounds, neighbouring onsets,
+        repetition, pitch among those within 8, 32 and 128 sixteenths and of the song, density,
+        place in the song; the last four tell of loudness, and are 0, 12, 12, 8 where all notes are
+        equally loud.
     """
 
 def melody_line(notes: NDArray[np.int32], odds: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -372,20 +352,21 @@ def melody_line(notes: NDArray[np.int32], odds: NDArray[np.float32]) -> NDArray[
         True for the line's notes: one an onset at most, none where no note is likely.
     """
 
-def melody_notes(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.bool_]:
+def melody_notes(notes: NDArray[np.int32], solo: bool | None = None) -> NDArray[np.bool_]:
     """Return which notes carry the melody.
 
-    Three small networks tell melody, second voice and accompaniment apart, the later ones seeing
-    what the lines guessed so far look like in this song; the melody is the line of highest score.
-    Fitted on POP909 alone (`vmusprod.dataset.fit_melody`); the paper used `skyline` (section 3.2).
+    A small network judges each note by what it looks like among its neighbours and by what its half
+    bar knows of the song; the melody is the one-voiced line of highest score, with rests. Fitted on
+    POP909 alone (`vmusprod.dataset.fit_melody`); the paper used `skyline` (section 3.2).
 
     Parameters
     ----------
     notes : int32 (N, 4)
         Notes on the grid in any order, pitch 0 to 127.
-    solo : bool
-        The piece is for one player, with the melody on top and a lead in instrumental passages,
-        as a piano cover is; else the melody may lie inside the arrangement, and rest for long.
+    solo : bool, optional
+        True: the piece is for one player, with the melody on top and a lead in instrumental
+        passages, as a piano cover is. False: it is an arrangement, in which the melody may lie
+        anywhere, and rest for long. Not given: the network tells by the notes.
 
     Returns
     -------
@@ -393,8 +374,8 @@ def melody_notes(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.boo
         True for the melody's notes: one an onset at most.
     """
 
-def melody_odds(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.float32]:
-    """Return how likely each note is melody, or second voice: what `melody_notes` rests on.
+def melody_odds(notes: NDArray[np.int32], solo: bool | None = None) -> NDArray[np.float32]:
+    """Return how likely each note is melody: what `melody_notes` rests on.
 
     Parameters
     ----------
@@ -403,8 +384,8 @@ def melody_odds(notes: NDArray[np.int32], solo: bool = False) -> NDArray[np.floa
 
     Returns
     -------
-    float32 (N, 2)
-        Log odds of each against the other two roles, within -8 to 8.
+    float32 (N,)
+        Log odds within -8 to 8; -8 for notes that a linear score sorts out beforehand.
     """
 
 def quantize(

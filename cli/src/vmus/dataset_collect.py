@@ -47,8 +47,8 @@ def collect(
     TABLE has a row a pair: video, piano (a cover's sound), official (the recording; empty: the
     video's own sound), each a file (relative to the table) or a URL; id names the row, and other
     columns are kept. The cover is transcribed (OUT/ID/piano.mid) and aligned with the recording.
-    Thrown out, with the reason in OUT/pairs.csv, are static and lyric videos, other pieces than the
-    recording, and covers that are short, near-empty or fragmentary.
+    Thrown out, with the reason in OUT/pairs.csv, are static, lyric and short videos, other pieces
+    than the recording, and covers that are short, near-empty or fragmentary.
 
     The same command goes on with what was interrupted. Rows that are thrown out are no failure;
     rows whose files cannot be used are.

@@ -100,7 +100,7 @@ def _melody(file: MidiFile | None, options: AnnotateOptions) -> tuple[str | NDAr
             return np.array(named)[file.track], "track"
     if options.melody == "tracks":
         raise UnusableSongError("no track with a name such as melody or vocals")
-    return ("solo" if file is None or len(file.names) == 1 else "learned"), "learned"
+    return "learned", "learned"
 
 
 def _published(file: MidiFile | None, meter: Meter) -> NDArray[np.uint8]:

@@ -25,8 +25,9 @@ __all__ = ["UnusableSongError", "find_meter"]
 _USUAL_TEMPI = (20.0, 400.0)
 _NO_BARS = ("1/4", "2/4")
 _CLEARLY = 1.05  # other sixteenths than the file's beats must have so much more weight
-# A file's own sixteenths are the song's from this concentration on, or where so many of the onsets
-# lie within a tenth of one from sixteenths and triplets.
+# A file's own sixteenths are the song's from this concentration on (of notes that know nothing of
+# them it is below 0.1), or where so many onsets lie within a tenth of one from sixteenths and triplets.
+_FITS = 0.6
 _TRUSTED = 0.85
 _NEAR = 0.1
 _PLACES = np.array([0.0, 1.0, 4 / 3, 2.0, 8 / 3, 3.0, 4.0])
@@ -76,7 +77,7 @@ def _trusted(file: MidiFile) -> Meter | None:
     tick = file.ticks_per_quarter / 4
     position = np.asarray(file.start / tick, np.float64)
     shift = sixteenth_shift(position)
-    if concentration(position) < _TRUSTED and _share_on(position - shift) < _TRUSTED:
+    if concentration(position) < _FITS and _share_on(position - shift) < _TRUSTED:
         return None
     meter = meter_of_file(file)
     if meter is None or not _USUAL_TEMPI[0] <= meter.tempo <= _USUAL_TEMPI[1]:

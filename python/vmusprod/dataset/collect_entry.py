@@ -17,7 +17,7 @@ from vmusprod.dataset import quality
 from vmusprod.dataset.align import Alignment, align
 from vmusprod.dataset.audio import read_audio
 from vmusprod.dataset.audio.chroma import CHROMA_RATE, sound_chroma
-from vmusprod.dataset.audio.decode import survey
+from vmusprod.dataset.audio.decode import Sound, survey
 from vmusprod.dataset.download import download, is_url
 from vmusprod.errors import InputError
 from vmusprod.files import atomic_output
@@ -96,10 +96,11 @@ def _collect(
     tell("video", 0.0)
     features = load_features(files["video"], True, lambda share: tell("video", 0.2 * share))
     faults = quality.faults_of_title(f"{entry.about.get('title', '')} {Path(files['video']).stem}")
-    faults += quality.faults_of_video(features, options.rules)
+    official = survey(files["official"])
+    faults += quality.faults_of_video(features, official.seconds, options.rules)
     facts: dict[str, Any] = {"video_seconds": round(features.duration, 3)}
     tell("alignment", 0.2)
-    found = _align(files["piano"], files["official"])
+    found = _align(survey(files["piano"]), official)
     if found is None:
         faults.append("too short to be aligned")
     else:
@@ -115,10 +116,9 @@ def _collect(
     return {"status": "rejected" if faults else "kept", "reason": "; ".join(faults), **facts}
 
 
-def _align(piano: Path, official: Path) -> Alignment | None:
-    cover, recording = sound_chroma(survey(piano)), sound_chroma(survey(official))
+def _align(piano: Sound, official: Sound) -> Alignment | None:
     try:
-        return align(cover, recording, CHROMA_RATE)
+        return align(sound_chroma(piano), sound_chroma(official), CHROMA_RATE)
     except ValueError:
         return None
 

@@ -1,11 +1,14 @@
-"""Solo piano covers made of POP909's arrangements, to fit the melody's networks to both.
+"""Solo piano covers made of POP909's arrangements, to fit the annotation to both.
 
-POP909's melody lies inside the arrangement; a cover, such as SymMV's, has it on top and leads through the instrumental
-passages too. A made cover keeps a song's notes, but none above the melody, and calls the lead of the
-instrumental passages melody; half of them are played with longer notes, as with the pedal.
+POP909's melody lies inside the arrangement; a cover, such as SymMV's, has it on top and leads
+through the instrumental passages too. A made cover keeps a song's notes, but none above the melody,
+and calls the lead of the instrumental passages melody; half of them are played with longer notes,
+as with the pedal.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +58,12 @@ def make_cover(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[No
 
 
 def _melody_line(notes: Notes, roles: Roles) -> NDArray[np.int64]:
-    """The melody's pitch in each sixteenth, short rests filled with the lower neighbour; REST where it rests."""
+    """The melody's pitch in each sixteenth, short rests filled by the lower neighbour; or REST."""
     line = np.full(int((notes[:, 0] + notes[:, 1]).max()) + 1, REST)
     for onset, duration, pitch, _ in notes[roles == MELODY]:
         line[onset : onset + duration] = pitch
     sounding = np.flatnonzero(line < REST)
-    for a, b in zip(sounding[:-1], sounding[1:], strict=True):
+    for a, b in pairwise(sounding):
         if b - a <= _SHORT_REST:
             line[a + 1 : b] = min(line[a], line[b])
     return line
@@ -86,7 +89,7 @@ def _below(
 
 
 def _name_lead(rows: NDArray[np.int64], line: NDArray[np.int64]) -> None:
-    """In bars without melody the top line is the melody: the second voice's where it plays, in place."""
+    """In bars without melody the top line is the melody, or the second voice's. In place."""
     rests = line == REST
     bars = rows[:, 0] // BAR
     is_free = np.array([rests[max(b * BAR - 2, 0) : b * BAR + 14].all() for b in bars])

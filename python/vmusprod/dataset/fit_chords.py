@@ -1,8 +1,9 @@
-"""Fit the chord model to POP909: `python -m vmusprod.dataset.fit_chords POP909`, then build the crate again.
+"""Fit the chord model to POP909: `python -m vmusprod.dataset.fit_chords POP909`.
 
-A small network scores each chord in each beat; how often chords change where in the bar, and to what, is counted. Both learn from
-POP909's songs and as many solo covers made of them (`dataset.covers`). The weight of the transitions is chosen on a tenth of those.
-One song in twenty is left out, and measured.
+Then build the crate again. A small network scores each chord in each beat; how often chords change
+where in the bar, and to what, is counted. Both learn from POP909's songs and as many solo covers
+made of them (`dataset.covers`). The weight of the transitions is chosen on a tenth of those. One
+song in twenty is left out, and measured.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Floats = NDArray[np.float32]
 
 @dataclass
 class Beats:
-    """A song's beats: chromas float32 (B, 11, 12), and chord ids int64 (B,); beat 0 is a downbeat."""
+    """A song's beats, from a downbeat: chromas float32 (B, 11, 12), chord ids int64 (B,)."""
 
     chroma: Floats
     chords: NDArray[np.int64]
@@ -114,7 +115,10 @@ def fit_network(songs: list[Beats], seed: int) -> Network:
 
 
 def count_moves(songs: list[Beats]) -> tuple[Floats, Floats]:
-    """Log probabilities: (4, 2) stay or change by place in the bar; (11, 11, 12) kinds and root step of a change."""
+    """Log probabilities of staying and changing, and of the changes.
+
+    By place in the bar, float32 (4, 2); by kinds and the root's step, float32 (11, 11, 12).
+    """
     moves = np.ones((BEATS_PER_BAR, 2))
     changes = np.full((KINDS, KINDS, 12), RARE)
     for song in songs:
@@ -132,7 +136,7 @@ def count_moves(songs: list[Beats]) -> tuple[Floats, Floats]:
 
 
 def state_changes(changes: Floats) -> Floats:
-    """The table of changes spread over all pairs of chords: float32 (121, 121), a chord to itself impossible."""
+    """The changes of all pairs of chords: float32 (121, 121), to itself impossible."""
     ids = np.arange(NO_CHORD + 1)
     kind = np.where(ids == NO_CHORD, QUALITIES, ids % QUALITIES)
     step = (ids[None] // 10 - ids[:, None] // 10) % 12
@@ -162,13 +166,17 @@ def viterbi(scores: Floats, moves: Floats, changes: Floats) -> NDArray[np.int64]
 
 
 def agreement(found: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
-    """Shares of beats, by mir_eval's rules: `majmin` of those whose truth is a major or minor triad or seventh or none, and
-    `sevenths` of those among M m 7 M7 m7 or none.
+    """Shares of beats named right, by mir_eval's rules.
+
+    `majmin` of those whose truth is a major or minor triad or seventh or none, and `sevenths` of
+    those among M m 7 M7 m7 or none.
     """
     kind = np.where(truth == NO_CHORD, 0, truth % QUALITIES)
     mode = {0: 0, 1: 1, 2: 0, 3: 0, 4: 1}
     triad = np.array([mode.get(int(q), -2 - int(q)) for q in range(QUALITIES)])
-    triads = [np.where(x == NO_CHORD, NO_CHORD, x // 10 * 10 + triad[x % 10]) for x in (found, truth)]
+    triads = [
+        np.where(x == NO_CHORD, NO_CHORD, x // 10 * 10 + triad[x % 10]) for x in (found, truth)
+    ]
     known = kind <= 4
     return {
         "root": float(np.mean(found // 10 == truth // 10)),
@@ -195,7 +203,7 @@ def measure(
 
 
 def choose_weight(network: Network, moves: Floats, changes: Floats, songs: list[Beats]) -> float:
-    """The weight of the transitions that names the most beats right, by majmin and sevenths together."""
+    """The weight of the transitions that is best by majmin and sevenths together."""
     best = (0.0, 0.0)
     for weight in WEIGHTS:
         result = measure(network, weight * moves, weight * changes, songs)
@@ -204,8 +212,13 @@ def choose_weight(network: Network, moves: Floats, changes: Floats, songs: list[
 
 
 def table(network: Network, moves: Floats, changes: Floats) -> bytes:
-    """The crate's form: both layers, a row of weights an input and then the biases; moves; changes; little-endian float32."""
-    layers = [part for layer in (network.hidden, network.out) for part in (layer.weight.T, layer.bias)]
+    """The crate's form, in little-endian float32: both layers, then moves, then changes.
+
+    A layer is a row of weights an input, and a row of biases.
+    """
+    layers = [
+        part for layer in (network.hidden, network.out) for part in (layer.weight.T, layer.bias)
+    ]
     parts = [*(part.detach().numpy() for part in layers), moves, changes]
     return b"".join(np.ascontiguousarray(part, "<f4").tobytes() for part in parts)
 

@@ -1,13 +1,16 @@
-"""Fit the melody's networks to POP909: `python -m vmusprod.dataset.fit_melody POP909`, then build the crate again.
+"""Fit the melody's network to POP909: `python -m vmusprod.dataset.fit_melody POP909`.
 
-Three small networks tell melody, second voice and accompaniment apart. The first sees each note among its neighbours; the second and
-third see what the first made of that, and what the lines drawn so far look like; they leave alone what is surely neither line. They learn from POP909's songs and as many solo covers made of them (`dataset.covers`); in a sixth of both the
-loudness is flat, so that nothing rests on it. One song in twenty is left out, and measured.
+Then build the crate again. Needs the extra `fit`. A linear score sorts out the notes that surely
+are no melody; the network of `dataset.melody_net` judges the rest. Both learn from POP909's songs
+and from solo covers made of them (`dataset.covers`), a fifth of which are played with flat
+loudness, so that nothing rests on it, and all of which are transposed by up to six semitones; half
+of them are said to be what they are, song or solo. One song in twenty is left out, and measured.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,35 +21,37 @@ from torch import nn
 
 import vmusprod
 from vmusprod import _vmus_rs
+from vmusprod.dataset import melody_net
 from vmusprod.dataset.covers import MELODY, SECOND, make_cover
+from vmusprod.dataset.melody_net import Batch, Network, Piece
 from vmusprod.dataset.pack import split_of
 from vmusprod.dataset.pop909 import own_downbeats, read_beats, song_folders
 from vmusprod.errors import InputError
 from vmusprod.music.grid import grid_from_beats, grid_notes
 from vmusprod.music.score import TimedNotes, read_midi_tracks
 
-ROUNDS = 3
-WIDE, NARROW = 32, 16
-EPOCHS, BATCH, RATE, DECAY = 4, 2048, 6e-3, 1e-3
-FLAT = 1 / 6
-MOST = 8.0
-UNLIKELY = -3.5
+DECAY, WARM = 1e-2, 0.1
+FLAT, SAID, COVERS = 0.2, 0.5, 3
+SURE, SIFT_STEPS, SIFT_SCALE = 0.002, 100, 256
+AUXILIARY = (0.1, 0.3, 1.0)
 DEFAULT = Path(vmusprod.__file__).parents[2] / "vmus_rs" / "src" / "melody" / "weights.bin"
 Floats = NDArray[np.float32]
-Network = nn.Sequential
+Whole = NDArray[np.int16]
 
 
 @dataclass
-class Piece:
-    """A song or a cover: grid notes (N, 4), each one's role, and whether it is a solo cover."""
+class Song:
+    """Grid notes (N, 4), sorted, and the role of each."""
 
     notes: NDArray[np.int32]
     roles: NDArray[np.int64]
-    is_solo: bool
 
 
-def read_song(folder: Path) -> Piece | None:
-    """A POP909 song with the roles of its tracks; None if it lacks a melody or is not in 4/4. Raises InputError."""
+def read_song(folder: Path) -> Song | None:
+    """A POP909 song with the roles of its tracks; None if it lacks a melody or is not in 4/4.
+
+    Raises InputError.
+    """
     tracks = read_midi_tracks(folder / f"{folder.name}.mid")
     merged = TimedNotes.merge(list(tracks.values()))
     beats = read_beats(folder / "beat_midi.txt")
@@ -61,149 +66,185 @@ def read_song(folder: Path) -> Piece | None:
     for name, role in (("BRIDGE", SECOND), ("MELODY", MELODY)):
         own = grid_notes(tracks[name], grid) if name in tracks else notes[:0]
         roles[np.isin(place, own[:, 0].astype(np.int64) * 128 + own[:, 2])] = role
-    return Piece(notes, roles, False) if (roles == MELODY).any() else None
+    return Song(notes, roles) if (roles == MELODY).any() else None
 
 
-def read_songs(root: Path, every: int = 1) -> tuple[list[Piece], list[Piece]]:
-    """Songs to learn from and those left out, every `every`-th of the folder. Raises InputError if `root` holds none."""
-    train, held_out = [], []
+def read_songs(root: Path, every: int = 1) -> tuple[list[Song], list[Song]]:
+    """Songs to learn from and those left out, every `every`-th of the folder.
+
+    Raises InputError if `root` holds none.
+    """
+    train: list[Song] = []
+    held_out: list[Song] = []
     for folder in song_folders(root)[::every]:
         try:
-            piece = read_song(folder)
+            song = read_song(folder)
         except InputError:
             continue
-        if piece is not None:
+        if song is not None:
             is_out = split_of(f"pop909/{folder.name}") == "val"
-            (held_out if is_out else train).append(piece)
+            (held_out if is_out else train).append(song)
     return train, held_out
 
 
-def with_covers(songs: list[Piece], seed: int, flat: float) -> list[Piece]:
-    """Each song and a cover of it, a part of both without loudness."""
-    pieces = []
-    for i, song in enumerate(songs):
-        rng = np.random.default_rng([seed, i])
-        cover = Piece(*make_cover(song.notes, song.roles, rng), True)
-        for piece in (Piece(song.notes.copy(), song.roles, False), cover):
-            if rng.random() < flat:
-                piece.notes[:, 3] = 80
-            pieces.append(piece)
-    return pieces
+def covers(songs: list[Song], seed: int) -> list[Song]:
+    """One cover of each song."""
+    dice = [np.random.default_rng([seed, i]) for i in range(len(songs))]
+    return [Song(*make_cover(s.notes, s.roles, d)) for s, d in zip(songs, dice, strict=True)]
 
 
-def first_inputs(piece: Piece) -> Floats:
-    """What the first network sees: float32 (N, 72)."""
-    solo = np.full((len(piece.notes), 1), piece.is_solo)
-    return np.concatenate([_vmus_rs.melody_features(piece.notes), solo], axis=1, dtype=np.float32)
+def fit_sieve(songs: list[Song]) -> Whole:
+    """A whole number for each row of the table: notes with a sum below 0 are no melody.
+
+    But for 0.2% of it. Logistic regression, all notes at once, a third of the songs without
+    loudness.
+    """
+    rows = [melody_net.place(_vmus_rs.melody_features(song.notes)) for song in songs]
+    tail = len(melody_net.NO_LOUDNESS)
+    for own in rows[::3]:
+        own[:, -tail:] = melody_net.FIRST_ROWS[-tail:] + melody_net.NO_LOUDNESS
+    x = melody_net.multi_hot(np.concatenate(rows))
+    y = np.concatenate([song.roles == MELODY for song in songs]).astype(np.float32)
+    turned = x.T.tocsr()
+    weights = torch.zeros(x.shape[1])
+    bias = torch.full((1,), -1.0)
+    optimizer = torch.optim.Adam([{"params": [weights], "lr": 0.1}, {"params": [bias], "lr": 0.02}])
+    for _ in range(SIFT_STEPS):
+        wrong = 1 / (1 + np.exp(-(x @ weights.numpy() + bias.numpy()))) - y
+        weights.grad = torch.from_numpy(turned @ (wrong / len(y)))
+        bias.grad = torch.tensor([wrong.mean()])
+        optimizer.step()
+    scores = x @ weights.numpy()
+    result = np.round(weights.numpy() * SIFT_SCALE)
+    # every note has one of the first feature's rows
+    result[: melody_net.SIZES[0]] -= np.floor(np.quantile(scores[y == 1], SURE) * SIFT_SCALE)
+    return np.clip(result, -(2**15), 2**15 - 1).astype(np.int16)
 
 
-@torch.no_grad()
-def later_inputs(piece: Piece, odds: Floats, first: Network) -> Floats:
-    """What the later ones see: float32 (N, 105), of which the last hidden layer of the first makes 16."""
-    hidden = first[:-1](torch.from_numpy(first_inputs(piece))).numpy()
-    solo = np.full((len(odds), 1), piece.is_solo)
-    context = _vmus_rs.melody_context(piece.notes, odds)
-    return np.concatenate([hidden, solo, context], axis=1, dtype=np.float32)
+def piece_of(song: Song, sieve: Whole, solo: float) -> Piece | None:
+    """The notes that the sieve lets through; None if there is none."""
+    rows = melody_net.place(_vmus_rs.melody_features(song.notes))
+    kept = sieve[rows].sum(axis=1, dtype=np.int64) >= 0
+    if not kept.any():
+        return None
+    notes, roles = song.notes[kept], song.roles[kept]
+    group = np.cumsum(np.diff(notes[:, 0], prepend=notes[0, 0]) > 0)
+    wanted = int((song.roles == MELODY).sum())
+    cell = melody_net.cells(notes[:, 0])
+    pitch = notes[:, 2].astype(np.int64)
+    return Piece(rows[kept], cell, group, pitch, roles, solo, wanted, np.ascontiguousarray(notes))
 
 
-def is_open(odds: Floats) -> NDArray[np.bool_]:
-    """Which notes a later network looks at: those that may be in either line. bool (N,)."""
-    return np.asarray(odds.max(axis=1) > UNLIKELY)
+def pieces_of(songs: list[Song], sieve: Whole, solo: float) -> list[Piece]:
+    """Those of all songs."""
+    pieces = [piece_of(song, sieve, solo) for song in songs]
+    return [piece for piece in pieces if piece is not None]
 
 
-def odds_of(logits: Floats) -> Floats:
-    """Log odds of melody and of second voice, from the logits of the three: float32 (N, 2)."""
-    pairs = [(MELODY, SECOND), (SECOND, MELODY)]
-    columns = [logits[:, a] - np.logaddexp(logits[:, 0], logits[:, b]) for a, b in pairs]
-    return np.clip(np.stack(columns, axis=1), -MOST, MOST)
+@dataclass(frozen=True)
+class Phase:
+    """Part of the fit.
+
+    dropped: of features and of what half bars know; shortest: the least part of a piece seen.
+    """
+
+    epochs: int
+    rate: float
+    dropped: float = 0.0
+    shortest: float = 1.0
 
 
-def fit(x: Floats, roles: NDArray[np.int64], seed: int) -> Network:
-    """A network for one round, its inputs' scale folded into its first layer. `x` is overwritten."""
+PHASES = (Phase(20, 3e-3), Phase(8, 1.5e-3, dropped=0.1, shortest=0.4))
+
+
+def shuffled(
+    songs: list[Piece], solos: list[Piece], shortest: float, rng: np.random.Generator
+) -> Iterator[Piece]:
+    """An epoch: all songs and a third of the covers, each in its own way."""
+    pieces = songs + [solos[i] for i in rng.permutation(len(solos))[: len(solos) // COVERS]]
+    for i in rng.permutation(len(pieces)):
+        piece = pieces[i].transposed(int(rng.integers(-6, 7)))
+        if shortest < 1:
+            length = int(np.ceil(len(piece.roles) * rng.uniform(shortest, 1)))
+            start = int(rng.integers(len(piece.roles) - length + 1))
+            piece = piece.part(start, start + length)
+        if rng.random() < FLAT:
+            piece = piece.without_loudness()
+        if rng.random() >= SAID:
+            piece.solo = 0.0
+        yield piece
+
+
+def fit(
+    network: Network,
+    songs: list[Piece],
+    solos: list[Piece],
+    checks: dict[str, list[Piece]],
+    phase: Phase,
+    seed: int,
+) -> None:
+    """Fit the network piece by piece; prints how it does on the pieces left out."""
     torch.manual_seed(seed)
-    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-3
-    x -= mean
-    x /= scale
-    data, target = torch.from_numpy(x), torch.from_numpy(roles)
-    first = nn.Linear(x.shape[1], WIDE)
-    network = Network(
-        first, nn.ReLU(), nn.Linear(WIDE, NARROW), nn.ReLU(), nn.Linear(NARROW, 3)
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(network.parameters(), phase.rate, weight_decay=DECAY, fused=True)
+    each = len(songs) + len(solos) // COVERS
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, phase.rate, total_steps=phase.epochs * each, pct_start=WARM
     )
-    batches = max(1, len(target) // BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * batches)
-    for _ in range(EPOCHS):
-        order = torch.randperm(len(target))
-        for batch in order[: batches * BATCH].chunk(batches):
-            loss = nn.functional.cross_entropy(network(data[batch]), target[batch])
+    network.drop(phase.dropped)
+    for epoch in range(phase.epochs):
+        total = 0.0
+        network.train()
+        for piece in shuffled(songs, solos, phase.shortest, rng):
+            batch = Batch.of([piece])
+            losses = [nn.functional.cross_entropy(out, batch.roles) for out in network(batch)]
+            loss = sum((w * x for w, x in zip(AUXILIARY, losses, strict=True)), torch.zeros(()))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-    with torch.no_grad():
-        first.weight /= torch.from_numpy(scale)
-        first.bias -= first.weight @ torch.from_numpy(mean)
-    return network
+            total += float(losses[-1].detach())
+        print(f"epoch {epoch + 1}: {total / each:.4f} nats a note", end=", ")
+        names = checks if epoch + 1 == phase.epochs else list(checks)[:1]
+        results = {name: f"{f1(network, checks[name]):.4f}" for name in names}
+        print("left out:", ", ".join(f"{k} {v}" for k, v in results.items()), flush=True)
 
 
 @torch.no_grad()
-def guess(networks: list[Network], piece: Piece, odds: Floats | None) -> Floats:
-    """A piece's odds after the last network's round, given those before it: float32 (N, 2)."""
-    network = networks[-1]
-    if odds is None:
-        return odds_of(network(torch.from_numpy(first_inputs(piece))).numpy())
-    seen, rows = later_inputs(piece, odds, networks[0]), is_open(odds)
-    result = odds.copy()
-    result[rows] = odds_of(network(torch.from_numpy(seen[rows])).numpy())
-    return result
-
-
-def f1(pieces: list[Piece], odds: list[Floats]) -> float:
+def f1(network: Network, pieces: list[Piece]) -> float:
     """Of the melody's notes, over all pieces: the line drawn on the odds against the truth."""
+    network.eval()
     hits = found = wanted = 0
-    for piece, o in zip(pieces, odds, strict=True):
-        line = _vmus_rs.melody_line(piece.notes, np.ascontiguousarray(o[:, 0]))
-        truth = piece.roles == MELODY
-        hits += int((line & truth).sum())
+    for piece in pieces:
+        odds = melody_net.odds(network(Batch.of([piece]))[-1]).clamp(
+            -melody_net.MOST, melody_net.MOST
+        )
+        line = _vmus_rs.melody_line(piece.notes, odds.numpy())
+        hits += int((line & (piece.roles == MELODY)).sum())
         found += int(line.sum())
-        wanted += int(truth.sum())
+        wanted += piece.wanted
     return 2 * hits / max(found + wanted, 1)
 
 
-def fit_all(train: list[Piece], checks: dict[str, list[Piece]], seed: int = 0) -> list[Network]:
-    """The networks of all rounds; prints how each does on the pieces left out."""
-    x = np.concatenate([first_inputs(piece) for piece in train])
-    roles = np.concatenate([piece.roles for piece in train])
-    networks = [fit(x, roles, seed)]
-    del x
-    odds = [guess(networks, piece, None) for piece in train]
-    unseen = {k: [guess(networks, piece, None) for piece in v] for k, v in checks.items()}
-    report(1, checks, unseen)
-    for number in range(2, ROUNDS + 1):
-        first, rows = networks[0], [is_open(o) for o in odds]
-        both = zip(train, odds, rows, strict=True)
-        x = np.concatenate([later_inputs(piece, o, first)[r] for piece, o, r in both])
-        networks.append(fit(x, roles[np.concatenate(rows)], seed + number))
-        del x
-        odds = [guess(networks, piece, o) for piece, o in zip(train, odds, strict=True)]
-        for name, pieces in checks.items():
-            pairs = zip(pieces, unseen[name], strict=True)
-            unseen[name] = [guess(networks, piece, o) for piece, o in pairs]
-        report(number, checks, unseen)
-    return networks
+def table(sieve: Whole, network: Network) -> bytes:
+    """The crate's form, little-endian: sieve in int16, network in the float32s' upper halves.
 
-
-def report(number: int, checks: dict[str, list[Piece]], odds: dict[str, list[Floats]]) -> None:
-    """Print the F1 of each set of pieces left out."""
-    results = ", ".join(f"{name} {f1(pieces, odds[name]):.4f}" for name, pieces in checks.items())
-    print(f"round {number}, F1 of those left out: {results}", flush=True)
-
-
-def table(networks: list[Network]) -> bytes:
-    """The crate's form: layer by layer a row of weights an input, then the biases, little-endian float32."""
-    layers = [layer for network in networks for layer in network if isinstance(layer, nn.Linear)]
-    parts = [part for layer in layers for part in (layer.weight.T, layer.bias)]
-    return b"".join(part.detach().numpy().astype("<f4").tobytes() for part in parts)
+    In the network's own order, each layer a row of weights an input (and tap), then the biases.
+    """
+    parts: list[torch.Tensor] = [network.table, network.bias, network.solo]
+    for part in network.rounds:
+        for layer in part.modules():
+            own: list[torch.Tensor | None]
+            if isinstance(layer, nn.Conv1d):
+                own = [layer.weight.permute(2, 1, 0), layer.bias]
+            elif isinstance(layer, nn.Linear):
+                own = [layer.weight.T, layer.bias]
+            else:
+                continue
+            parts += [x for x in own if x is not None]
+    numbers = torch.cat([part.detach().reshape(-1) for part in parts]).to(torch.bfloat16)
+    return sieve.astype("<i2").tobytes() + numbers.view(torch.int16).numpy().astype("<i2").tobytes()
 
 
 def main() -> None:
@@ -215,12 +256,26 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
     args = parser.parse_args()
     train, held_out = read_songs(args.root, args.every)
-    both = with_covers(held_out, args.seed + 1, 0.0)
-    songs, covers = both[::2], both[1::2]
-    flat = with_covers(held_out, args.seed + 1, 1.0)
-    checks = {"songs": songs, "covers": covers, "songs, flat": flat[::2], "covers, flat": flat[1::2]}
-    networks = fit_all(with_covers(train, args.seed, FLAT), checks, args.seed)
-    args.output.write_bytes(table(networks))
+    solos = covers(train, args.seed)
+    sieve = fit_sieve([*train[::3], *solos[1::3]])
+    songs, left_solos = (
+        pieces_of(held_out, sieve, 0),
+        pieces_of(covers(held_out, args.seed + 1), sieve, 0),
+    )
+    checks = {
+        "songs": songs,
+        "flat": [piece.without_loudness() for piece in songs],
+        "covers": left_solos,
+        "flat covers": [piece.without_loudness() for piece in left_solos],
+        "songs said to be": pieces_of(held_out, sieve, -1),
+        "covers said to be": pieces_of(covers(held_out, args.seed + 1), sieve, 1),
+    }
+    pieces = pieces_of(train, sieve, -1), pieces_of(solos, sieve, 1)
+    torch.manual_seed(args.seed)
+    network = Network()
+    for number, phase in enumerate(PHASES):
+        fit(network, *pieces, checks, phase, args.seed + number)
+    args.output.write_bytes(table(sieve, network))
     print(f"{args.output}: {len(train)} songs learnt from, {len(held_out)} left out")
 
 

@@ -40,6 +40,8 @@ class Rules:
         Share of the video's 0.2 s steps that change by less than 1 of 255 on average.
     min_confidence : float
         Of the alignment with the official recording.
+    min_video_share : float
+        Length of the video against the official recording's.
     """
 
     min_seconds: float = 30.0
@@ -48,6 +50,7 @@ class Rules:
     max_pause: float = 15.0
     max_still: float = 0.9
     min_confidence: float = LIKELY
+    min_video_share: float = 0.5
 
 
 _STILL_MOTION = 1.0
@@ -76,15 +79,18 @@ def faults_of_notes(notes: TimedNotes, rules: Rules) -> list[str]:
     return faults
 
 
-def faults_of_video(features: VideoFeatures, rules: Rules) -> list[str]:
-    """Whether a video is static."""
+def faults_of_video(features: VideoFeatures, seconds: float, rules: Rules) -> list[str]:
+    """Whether a video is static, or far shorter than its music of `seconds`."""
+    faults = []
+    if features.duration < rules.min_video_share * seconds:
+        faults.append(f"short video ({features.duration:.0f} s for {seconds:.0f} s of music)")
     # The first step has no picture before it.
     steps = features.motion[1:]
     still = float((steps < _STILL_MOTION).mean()) if len(steps) else 1.0
     cuts = 60 * len(features.cuts) / features.duration
     if still > rules.max_still and cuts < _CUTS_A_MINUTE:
-        return [f"static video ({still:.0%} of it stands still)"]
-    return []
+        faults.append(f"static video ({still:.0%} of it stands still)")
+    return faults
 
 
 def faults_of_title(title: str) -> list[str]:

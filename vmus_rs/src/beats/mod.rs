@@ -5,6 +5,7 @@
 //! drifts with the beats tracked one by one (`track`); which beats begin a bar (`metre`). What is
 //! fitted is fitted on POP909 alone, by `python -m vmusprod.dataset.metre_fit`.
 
+mod dense;
 mod events;
 mod level;
 mod metre;

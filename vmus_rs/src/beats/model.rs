@@ -2,8 +2,9 @@
 
 use std::sync::OnceLock;
 
+use super::dense::Dense;
 use super::{level, metre, track};
-use crate::net::{self, Dense};
+use crate::net;
 
 /// Classes of an event's strength.
 pub const CLASSES: usize = 8;

@@ -3,11 +3,12 @@
 //! change as chords do, and where in the bar they do. Its numbers are fitted on POP909 alone, by
 //! `python -m vmusprod.dataset.fit_chords`.
 
+use std::array::from_fn;
 use std::sync::OnceLock;
 
 use super::chroma::{self, Beat, Chroma};
 use super::{NO_CHORD, check};
-use crate::net::{self, Dense};
+use crate::net;
 use crate::{Note, Result};
 
 /// The chords, and no chord.
@@ -22,6 +23,8 @@ const HIDDEN: usize = 16;
 pub const PLANES: usize = 11;
 const BEATS_PER_BAR: usize = 4;
 const INPUTS: usize = 12 * PLANES + BEATS_PER_BAR;
+/// Enough bits for a chord.
+const LAST_BITS: u64 = 127;
 /// This many chords of a beat are considered.
 const CANDIDATES: usize = 12;
 const TABLE: &[u8] = include_bytes!("weights.bin");
@@ -29,13 +32,12 @@ const TABLE: &[u8] = include_bytes!("weights.bin");
 // The table must be the one that these shapes were fitted for.
 const _: () = assert!(
     TABLE.len()
-        == 4 * (Dense::<HIDDEN>::size(INPUTS)
-            + Dense::<KINDS>::size(HIDDEN)
+        == 4 * ((INPUTS + 1) * HIDDEN
+            + (HIDDEN + 1) * KINDS
             + 2 * BEATS_PER_BAR
             + 12 * KINDS * KINDS)
 );
 
-type Hidden = [f32; HIDDEN];
 type Scores = [f32; STATES];
 
 /// One chord id for each of the first `beats` beats of four sixteenths; beat 0 is a downbeat.
@@ -120,14 +122,24 @@ fn around(beats: &[Beat], b: usize) -> [&Chroma; PLANES - 1] {
     ]
 }
 
+/// One number for each of the twelve roots.
+type Roots = [f32; 12];
+/// What each hidden unit hears of the twelve roots.
+type Heard = [Roots; HIDDEN];
+
 struct Model {
-    /// One row an input, one more of biases.
-    inputs: Vec<Hidden>,
-    out: Dense<KINDS>,
+    /// For each plane and hidden unit, the weights of the intervals 0, 11, 10, ... 1, twice in a row:
+    /// seen from pitch class c, the twelve from 12 - c on belong to the roots C, C sharp, ...
+    turned: Vec<[[f32; 24]; HIDDEN]>,
+    /// By place in the bar.
+    places: Vec<[f32; HIDDEN]>,
+    bias: [f32; HIDDEN],
+    /// By kind: the weight of each hidden unit, and the bias.
+    out: [([f32; HIDDEN], f32); KINDS],
     /// By place in the bar: log probability, weighted, that the chord stays, and that it changes.
     moves: Vec<[f32; 2]>,
-    /// Of a change: by kind before and after, and by how far the root moves up.
-    changes: Vec<[f32; 12]>,
+    /// Of a change: by kind before and after, and by how far the root moves up, plus an octave.
+    changes: Vec<[f32; 24]>,
 }
 
 impl Model {
@@ -135,10 +147,19 @@ impl Model {
         static MODEL: OnceLock<Model> = OnceLock::new();
         MODEL.get_or_init(|| {
             let table = net::floats(TABLE);
-            let (inputs, mut rest) = table.split_at(Dense::<HIDDEN>::size(INPUTS));
-            let out = Dense::take(&mut rest, HIDDEN);
+            let (inputs, rest) = table.split_at((INPUTS + 1) * HIDDEN);
+            let (out, rest) = rest.split_at((HIDDEN + 1) * KINDS);
             let (moves, changes) = rest.split_at(2 * BEATS_PER_BAR);
-            Self { inputs: rows(inputs), out, moves: rows(moves), changes: rows(changes) }
+            let inputs = rows::<HIDDEN>(inputs);
+            let turn = |plane: usize, h: usize| from_fn(|k| inputs[12 * plane + (24 - k) % 12][h]);
+            Self {
+                turned: (0..PLANES).map(|plane| from_fn(|h| turn(plane, h))).collect(),
+                places: inputs[12 * PLANES..INPUTS].to_vec(),
+                bias: inputs[INPUTS],
+                out: from_fn(|k| (from_fn(|h| out[h * KINDS + k]), out[HIDDEN * KINDS + k])),
+                moves: rows(moves),
+                changes: rows(changes).iter().enumerate().map(twice).collect(),
+            }
         })
     }
 
@@ -147,43 +168,53 @@ impl Model {
         beats: &'a [Beat],
         place: impl Fn(usize) -> usize + 'a,
     ) -> impl Iterator<Item = Scores> + 'a {
-        let mut song = [self.inputs[INPUTS]; 12];
-        self.hear(&mut song, PLANES - 1, &chroma::mean(beats));
+        let mut song = self.bias.map(|bias| [bias; 12]);
+        let mut sounds = Vec::with_capacity(12 * PLANES);
+        list_sounds(&mut sounds, PLANES - 1, &chroma::mean(beats));
+        self.hear(&mut song, &sounds);
         (0..beats.len()).map(move |b| {
-            let mut hidden = song;
+            sounds.clear();
             for (plane, chroma) in around(beats, b).into_iter().enumerate() {
-                self.hear(&mut hidden, plane, chroma);
+                list_sounds(&mut sounds, plane, chroma);
             }
-            self.judge(&hidden, &self.inputs[12 * PLANES + place(b)])
+            let mut heard = song;
+            self.hear(&mut heard, &sounds);
+            self.judge(heard, &self.places[place(b)])
         })
     }
 
-    /// Adds one chroma to what each of the twelve roots hears: pitch classes as intervals above it.
-    fn hear(&self, hidden: &mut [Hidden; 12], plane: usize, chroma: &Chroma) {
-        let weights = &self.inputs[12 * plane..12 * (plane + 1)];
-        for (c, &x) in chroma.iter().enumerate().filter(|(_, x)| **x != 0.0) {
-            for (root, sum) in hidden.iter_mut().enumerate() {
-                for (s, w) in sum.iter_mut().zip(&weights[(c + 12 - root) % 12]) {
-                    *s += x * w;
+    /// Adds sounds to what each of the twelve roots hears: pitch classes as intervals above it.
+    fn hear(&self, heard: &mut Heard, sounds: &[Sound]) {
+        for (h, roots) in heard.iter_mut().enumerate() {
+            let mut sum = *roots;
+            for &(plane, c, x) in sounds {
+                // always there
+                if let Some(weights) = self.turned[plane][h][12 - c..].first_chunk::<12>() {
+                    add_scaled(&mut sum, x, weights);
                 }
             }
+            *roots = sum;
         }
     }
 
     /// Scores of the ten qualities over each root; no chord has the mean of what the roots give it.
-    fn judge(&self, hidden: &[Hidden; 12], place: &Hidden) -> Scores {
-        let mut scores = [0.0; STATES];
-        let mut none = 0.0;
-        for (hidden, scores) in hidden.iter().zip(scores.chunks_exact_mut(QUALITIES)) {
-            let mut own = *hidden;
-            for (x, p) in own.iter_mut().zip(place) {
-                *x = (*x + p).max(0.0);
-            }
-            let out = self.out.apply(&own);
-            scores.copy_from_slice(&out[..QUALITIES]);
-            none += out[QUALITIES] / 12.0;
+    fn judge(&self, mut heard: Heard, place: &[f32; HIDDEN]) -> Scores {
+        for (roots, p) in heard.iter_mut().zip(place) {
+            *roots = roots.map(|x| (x + p).max(0.0));
         }
-        scores[STATES - 1] = none;
+        let mut scores = [0.0; STATES];
+        for (kind, (weights, bias)) in self.out.iter().enumerate() {
+            let mut sum = [*bias; 12];
+            for (roots, w) in heard.iter().zip(weights) {
+                add_scaled(&mut sum, *w, roots);
+            }
+            for (root, s) in sum.iter().enumerate() {
+                match scores.get_mut(root * QUALITIES + kind) {
+                    Some(score) if kind < QUALITIES => *score = *s,
+                    _ => scores[STATES - 1] += s / 12.0,
+                }
+            }
+        }
         scores
     }
 
@@ -201,7 +232,7 @@ impl Model {
             if let Some(before) = &last {
                 let moves = self.moves[place(b)];
                 for step in &mut now {
-                    let (total, from) = self.best_from(before, step.chord, moves);
+                    let (total, from) = self.best_from(before, step, moves);
                     step.total += total;
                     step.from = from;
                 }
@@ -225,56 +256,103 @@ impl Model {
     }
 
     /// The best way to come to a chord: its score, and the place of the candidate it comes from.
-    fn best_from(
-        &self,
-        before: &[Step; CANDIDATES],
-        chord: usize,
-        moves: [f32; 2],
-    ) -> (f32, usize) {
+    fn best_from(&self, before: &[Step; CANDIDATES], to: &Step, moves: [f32; 2]) -> (f32, usize) {
         let [stay, change] = moves;
-        let mut best = (f32::NEG_INFINITY, 0);
-        for (i, step) in before.iter().enumerate() {
+        let ways: [f32; CANDIDATES] = from_fn(|i| {
+            let step = &before[i];
+            let ups = &self.changes[step.kind * KINDS + to.kind];
             let way =
-                if step.chord == chord { stay } else { change + self.change(step.chord, chord) };
-            if step.total + way > best.0 {
-                best = (step.total + way, i);
-            }
-        }
-        best
+                if step.chord == to.chord { stay } else { change + ups[to.root + 12 - step.root] };
+            step.total + way
+        });
+        let better = |best: usize, i: usize| if ways[i] > ways[best] { i } else { best };
+        let best = (0..CANDIDATES).fold(0, better);
+        (ways[best], best)
     }
+}
 
-    fn change(&self, from: usize, to: usize) -> f32 {
-        let kind = |chord: usize| if chord == STATES - 1 { QUALITIES } else { chord % QUALITIES };
-        let up = if from.max(to) == STATES - 1 {
-            0
-        } else {
-            (to / QUALITIES + 12 - from / QUALITIES) % 12
-        };
-        self.changes[kind(from) * KINDS + kind(to)][up]
+/// In fours, as the processor likes it.
+fn add_scaled(sum: &mut Roots, scale: f32, numbers: &Roots) {
+    for (sum, numbers) in sum.chunks_exact_mut(4).zip(numbers.chunks_exact(4)) {
+        for (s, x) in sum.iter_mut().zip(numbers) {
+            *s += scale * x;
+        }
     }
+}
+
+/// The changes between two kinds, over two octaves; from and to no chord the root does not count.
+fn twice((kinds, ups): (usize, &Roots)) -> [f32; 24] {
+    let is_none = kinds / KINDS == QUALITIES || kinds % KINDS == QUALITIES;
+    from_fn(|k| if is_none { ups[0] } else { ups[k % 12] })
+}
+
+/// A plane, a pitch class, and how much of it sounds.
+type Sound = (usize, usize, f32);
+
+fn list_sounds(sounds: &mut Vec<Sound>, plane: usize, chroma: &Chroma) {
+    let heard = chroma.iter().enumerate().filter(|(_, x)| **x != 0.0);
+    sounds.extend(heard.map(|(c, &x)| (plane, c, x)));
 }
 
 /// A chord that a beat may have.
 #[derive(Clone, Copy, Default)]
 struct Step {
     chord: usize,
+    /// Its quality's place, or that of no chord.
+    kind: usize,
+    /// 0 for no chord too, whose changes don't depend on it.
+    root: usize,
     /// Score of the best path that ends in it.
     total: f32,
     /// Which of the last beat's candidates that path comes from.
     from: usize,
 }
 
+impl Step {
+    fn new(chord: usize, total: f32) -> Self {
+        let is_none = chord == STATES - 1;
+        let kind = if is_none { QUALITIES } else { chord % QUALITIES };
+        Self { chord, kind, root: if is_none { 0 } else { chord / QUALITIES }, total, from: 0 }
+    }
+}
+
 /// The candidates of one beat, best first; of equals, the lower ids.
 fn likeliest(scores: &Scores) -> [Step; CANDIDATES] {
-    let mut best = [Step { total: f32::NEG_INFINITY, ..Step::default() }; CANDIDATES];
-    for (chord, &total) in scores.iter().enumerate() {
-        if total > best[CANDIDATES - 1].total {
-            let place = best.iter().take_while(|step| step.total >= total).count();
-            best[place..].rotate_right(1);
-            best[place] = Step { chord, total, from: 0 };
+    let mut best = [f64::NEG_INFINITY; CANDIDATES];
+    for (chord, &score) in scores.iter().enumerate() {
+        let key = key(score, chord);
+        if key > best[CANDIDATES - 1] {
+            insert(&mut best, key);
         }
     }
-    best
+    best.map(|key| {
+        let chord = chord_of(key);
+        Step::new(chord, scores[chord])
+    })
+}
+
+/// A score as a longer number, in whose last bits, which are 0, the chord is written so that of equal
+/// scores the lower id's is greater.
+fn key(score: f32, chord: usize) -> f64 {
+    // -0 would be taken for a negative number
+    let bits = (f64::from(score) + 0.0).to_bits();
+    f64::from_bits(bits | if score < 0.0 { chord as u64 } else { LAST_BITS - chord as u64 })
+}
+
+fn chord_of(key: f64) -> usize {
+    let bits = key.to_bits() & LAST_BITS;
+    let chord = if key < 0.0 { bits } else { LAST_BITS - bits };
+    usize::try_from(chord).unwrap_or(0).min(STATES - 1)
+}
+
+/// Puts a key in its place among sorted ones, greatest first; the least goes.
+fn insert(best: &mut [f64; CANDIDATES], key: f64) {
+    let old = *best;
+    best[0] = if key > old[0] { key } else { old[0] };
+    for i in 1..CANDIDATES {
+        let low = if old[i - 1] < key { old[i - 1] } else { key };
+        best[i] = if old[i] > low { old[i] } else { low };
+    }
 }
 
 /// The first of the steps with the highest total.

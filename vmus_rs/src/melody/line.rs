@@ -1,6 +1,7 @@
 //! The one-voiced line of highest score.
 
 use super::notes::Song;
+use super::small;
 
 /// Added to every note's score: how gladly a line takes a note in.
 const READY: f32 = 0.75;
@@ -61,10 +62,9 @@ pub(super) fn line(song: &Song, scores: &[f32]) -> Vec<bool> {
 /// What it costs to go on from one event to another.
 fn cost(song: &Song, from: usize, to: usize) -> f32 {
     let (a, b) = (song.events[from], song.events[to]);
-    let number = |x: i64| super::features::small(x);
     let apart = b.onset - a.onset;
-    let cut = CUT * number((a.duration - apart).max(0)) / number(a.duration);
+    let cut = CUT * small((a.duration - apart).max(0)) / small(a.duration);
     let interval = i64::try_from(a.pitch.abs_diff(b.pitch)).unwrap_or(0);
-    let leap = LEAP * (number(interval) - FREE_LEAP).max(0.0) / 12.0;
+    let leap = LEAP * (small(interval) - FREE_LEAP).max(0.0) / 12.0;
     if apart <= LEAP_TIME { cut + leap } else { cut }
 }

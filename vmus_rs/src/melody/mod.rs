@@ -1,90 +1,65 @@
 //! Melody: which notes of a piano piece are its melody.
 //!
-//! Every note gets the log odds of being melody, second voice or accompaniment from a small network
-//! (`features`); two more networks correct them by what the lines guessed so far look like in this
-//! song (`context`); the melody is the one-voiced line of highest score, with rests (`line`). The
-//! networks are fitted on POP909 alone, by `python -m vmusprod.dataset.fit_melody`.
+//! What each note looks like among its neighbours (`features`) picks rows of a table; a small network
+//! judges it beside what its half bar knows of the song (`network`); the melody is the one-voiced
+//! line of highest score, with rests (`line`). All numbers are fitted on POP909 alone, by
+//! `python -m vmusprod.dataset.fit_melody`.
 
-mod context;
 mod features;
 mod line;
+mod network;
 mod notes;
+mod round;
 
-use std::sync::OnceLock;
-
-use crate::net::{self, Dense};
 use crate::{Error, Note, Result};
-pub use context::CONTEXT;
-pub use features::{FEATURES, VELOCITY_FEATURES};
+pub use features::{FEATURES, Row, SIZES, VELOCITY_FEATURES};
+use network::{Candidate, MOST};
 use notes::Song;
 
-/// Rounds after the first guess.
-const ROUNDS: usize = 2;
-const WIDE: usize = 32;
-const NARROW: usize = 16;
-const FIRST_INPUTS: usize = FEATURES + 1;
-/// The first network's last hidden layer, whether it is a solo, and the context.
-const LATER_INPUTS: usize = NARROW + 1 + CONTEXT;
-/// A note whose odds are no better for either line is left as it is after the first guess.
-const UNLIKELY: f32 = -3.5;
-const TABLE: &[u8] = include_bytes!("weights.bin");
+/// The network looks at so many notes at a time, which bounds its memory.
+const AT_ONCE: usize = 1 << 14;
 
-const fn network_size(inputs: usize) -> usize {
-    Dense::<WIDE>::size(inputs) + Dense::<NARROW>::size(WIDE) + Dense::<3>::size(NARROW)
+/// Whether a piece is for one player, with the melody on top and a lead in instrumental passages, as
+/// a piano cover is; or an arrangement, in which the melody may lie anywhere, and rest for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// The network tells by the notes.
+    #[default]
+    Unknown,
+    /// For one player.
+    Solo,
+    /// An arrangement.
+    Arrangement,
 }
 
-// The table must be the one that these shapes were fitted for.
-const _: () =
-    assert!(TABLE.len() == 4 * (network_size(FIRST_INPUTS) + ROUNDS * network_size(LATER_INPUTS)));
-
-/// True for each note that is melody.
-///
-/// `is_solo` says that the piece is for one player, with the melody on top, as a piano cover is; else
-/// it may lie inside an arrangement. Notes may come in any order.
+/// True for each note that is melody. Notes may come in any order.
 ///
 /// # Errors
 ///
 /// [`Error::Value`] for pitches outside 0..=127.
-pub fn melody(notes: &[Note], is_solo: bool) -> Result<Vec<bool>> {
+pub fn melody(notes: &[Note], kind: Kind) -> Result<Vec<bool>> {
     let song = Song::new(notes)?;
-    let scores: Vec<f32> = odds(&song, is_solo).iter().map(|odds| odds[0]).collect();
-    Ok(song.restore(&line::line(&song, &scores)))
+    Ok(song.restore(&line::line(&song, &odds(&song, kind))))
 }
 
-/// Log odds of each note being melody, and second voice, each within -8..=8: the `melody`'s basis.
+/// Log odds of each note being melody, within -8..=8: the `melody`'s basis.
 ///
 /// # Errors
 ///
 /// [`Error::Value`] for pitches outside 0..=127.
-pub fn scores(notes: &[Note], is_solo: bool) -> Result<Vec<[f32; 2]>> {
+pub fn scores(notes: &[Note], kind: Kind) -> Result<Vec<f32>> {
     let song = Song::new(notes)?;
-    Ok(song.restore(&odds(&song, is_solo)))
+    Ok(song.restore(&odds(&song, kind)))
 }
 
-/// What the first network sees of each note.
+/// What each note looks like: the rows of the network's table.
 ///
 /// # Errors
 ///
 /// [`Error::Value`] for pitches outside 0..=127.
-pub fn features(notes: &[Note]) -> Result<Vec<[f32; FEATURES]>> {
+pub fn features(notes: &[Note]) -> Result<Vec<Row>> {
     let song = Song::new(notes)?;
-    let mut rows = vec![[0.0; FEATURES]; notes.len()];
-    features::put_features(&song, &mut rows);
-    Ok(song.restore(&rows))
-}
-
-/// What the later networks see beside that, given log odds as of [`scores`].
-///
-/// # Errors
-///
-/// [`Error::Value`] for pitches outside 0..=127, or odds that are not finite;
-/// [`Error::LengthMismatch`] if there is not one pair of odds a note.
-pub fn context(notes: &[Note], odds: &[[f32; 2]]) -> Result<Vec<[f32; CONTEXT]>> {
-    let song = Song::new(notes)?;
-    check_odds(notes.len(), odds.as_flattened(), 2)?;
-    let mut rows = vec![[0.0; CONTEXT]; notes.len()];
-    context::put_context(&song, &song.sort(odds), 0, &mut rows);
-    Ok(song.restore(&rows))
+    Ok(song.restore(&features::features(&song)))
 }
 
 /// The one-voiced line of highest score: true for its notes. `scores` are log odds, one a note.
@@ -95,92 +70,47 @@ pub fn context(notes: &[Note], odds: &[[f32; 2]]) -> Result<Vec<[f32; CONTEXT]>>
 /// [`Error::LengthMismatch`] if there is not one score a note.
 pub fn line(notes: &[Note], scores: &[f32]) -> Result<Vec<bool>> {
     let song = Song::new(notes)?;
-    check_odds(notes.len(), scores, 1)?;
-    Ok(song.restore(&line::line(&song, &song.sort(scores))))
-}
-
-fn check_odds(notes: usize, odds: &[f32], each: usize) -> Result<()> {
-    if odds.len() != notes * each {
-        let (expected, actual) = (notes, odds.len() / each);
+    if scores.len() != notes.len() {
+        let (expected, actual) = (notes.len(), scores.len());
         return Err(Error::LengthMismatch { first: "notes", expected, second: "odds", actual });
     }
-    match odds.iter().position(|x| !x.is_finite()) {
+    match scores.iter().position(|x| !x.is_finite()) {
         Some(i) => Err(Error::Value {
             name: "odds",
-            index: Some(i / each),
+            index: Some(i),
             must: "finite",
-            actual: odds[i].to_string(),
+            actual: scores[i].to_string(),
         }),
-        None => Ok(()),
-    }
-}
-
-/// Two hidden layers and the logits of accompaniment, melody, second voice.
-struct Network {
-    wide: Dense<WIDE>,
-    narrow: Dense<NARROW>,
-    out: Dense<3>,
-}
-
-impl Network {
-    /// The first guess's, and those of the later rounds.
-    fn all() -> &'static [Self] {
-        static NETWORKS: OnceLock<Vec<Network>> = OnceLock::new();
-        NETWORKS.get_or_init(|| {
-            let table = net::floats(TABLE);
-            let mut numbers = table.as_slice();
-            let inputs = [FIRST_INPUTS].into_iter().chain([LATER_INPUTS; ROUNDS]);
-            inputs.map(|inputs| Self::take(&mut numbers, inputs)).collect()
-        })
-    }
-
-    fn take(numbers: &mut &[f32], inputs: usize) -> Self {
-        Self {
-            wide: Dense::take(numbers, inputs),
-            narrow: Dense::take(numbers, WIDE),
-            out: Dense::take(numbers, NARROW),
-        }
-    }
-
-    fn hidden(&self, input: &[f32]) -> [f32; NARROW] {
-        self.narrow.apply_relu(&self.wide.apply_relu(input))
-    }
-
-    /// Log odds of melody and second voice, from the last hidden layer.
-    fn odds(&self, hidden: &[f32; NARROW]) -> [f32; 2] {
-        let [accompaniment, melody, second] = self.out.apply(hidden);
-        let against = |x: f32, y: f32, z: f32| {
-            let most = y.max(z);
-            let rest = most + ((y - most).exp() + (z - most).exp()).ln();
-            (x - rest).clamp(-context::MOST, context::MOST)
-        };
-        [against(melody, accompaniment, second), against(second, accompaniment, melody)]
+        None => Ok(song.restore(&line::line(&song, &song.sort(scores)))),
     }
 }
 
 /// Log odds of each event of a song, in order.
-fn odds(song: &Song, is_solo: bool) -> Vec<[f32; 2]> {
-    let solo = if is_solo { 1.0 } else { 0.0 };
-    let mut inputs = vec![[0.0; LATER_INPUTS]; song.events.len()];
-    let [first, later @ ..] = Network::all() else { return Vec::new() };
-    let mut features = vec![[0.0; FIRST_INPUTS]; inputs.len()];
-    features::put_features(song, &mut features);
-    let mut odds = Vec::with_capacity(inputs.len());
-    for (features, input) in features.iter_mut().zip(&mut inputs) {
-        features[FEATURES] = solo;
-        let hidden = first.hidden(features);
-        input[..NARROW].copy_from_slice(&hidden);
-        input[NARROW] = solo;
-        odds.push(first.odds(&hidden));
-    }
-    drop(features);
-    for network in later {
-        context::put_context(song, &odds, NARROW + 1, &mut inputs);
-        for (odds, input) in odds.iter_mut().zip(&inputs) {
-            if odds[0].max(odds[1]) > UNLIKELY {
-                *odds = network.odds(&network.hidden(input));
-            }
+fn odds(song: &Song, kind: Kind) -> Vec<f32> {
+    let solo = match kind {
+        Kind::Unknown => 0.0,
+        Kind::Solo => 1.0,
+        Kind::Arrangement => -1.0,
+    };
+    let rows = features::features(song);
+    let kept: Vec<usize> = (0..rows.len()).filter(|&i| network::is_candidate(&rows[i])).collect();
+    let mut odds = vec![-MOST; rows.len()];
+    for part in kept.chunks(AT_ONCE) {
+        let candidate = |&i: &usize| {
+            let event = &song.events[i];
+            let pitch = small(i64::try_from(event.pitch).unwrap_or(0));
+            Candidate { row: rows[i], onset: event.onset, pitch }
+        };
+        let candidates: Vec<Candidate> = part.iter().map(candidate).collect();
+        for (&i, x) in part.iter().zip(network::odds(&candidates, solo)) {
+            odds[i] = x.clamp(-MOST, MOST);
         }
     }
     odds
+}
+
+/// Exact: pitches and lengths lie far below 2^24.
+#[expect(clippy::cast_precision_loss)]
+fn small(x: i64) -> f32 {
+    x as f32
 }

@@ -1,62 +1,46 @@
 //! The melody's functions that Python sees.
 
-use numpy::ndarray::{Ix1, Ix2};
-use numpy::{IntoPyArray, PyArray1, PyArray2, PyUntypedArrayMethods};
+use numpy::ndarray::Ix1;
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
 
-use super::convert::{self, rows};
-use crate::{Error, melody};
+use super::convert;
+use crate::melody::{self, Kind};
 
 /// Which notes are the melody.
 #[pyfunction]
-#[pyo3(signature = (notes, solo = false))]
+#[pyo3(signature = (notes, solo = None))]
 pub(super) fn melody_notes<'py>(
     py: Python<'py>,
     notes: &Bound<'py, PyAny>,
-    solo: bool,
+    solo: Option<bool>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let notes = convert::notes(notes)?;
-    Ok(py.detach(|| melody::melody(&notes, solo))?.into_pyarray(py))
+    Ok(py.detach(|| melody::melody(&notes, kind(solo)))?.into_pyarray(py))
 }
 
-/// Log odds of each note being melody, and second voice.
+/// Log odds of each note being melody.
 #[pyfunction]
-#[pyo3(signature = (notes, solo = false))]
+#[pyo3(signature = (notes, solo = None))]
 pub(super) fn melody_odds<'py>(
     py: Python<'py>,
     notes: &Bound<'py, PyAny>,
-    solo: bool,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    solo: Option<bool>,
+) -> PyResult<Bound<'py, PyArray1<f32>>> {
     let notes = convert::notes(notes)?;
-    rows(py, py.detach(|| melody::scores(&notes, solo))?)
+    Ok(py.detach(|| melody::scores(&notes, kind(solo)))?.into_pyarray(py))
 }
 
-/// What the first network sees of each note.
+/// What each note looks like.
 #[pyfunction]
 pub(super) fn melody_features<'py>(
     py: Python<'py>,
     notes: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+) -> PyResult<Bound<'py, PyArray2<u8>>> {
     let notes = convert::notes(notes)?;
-    rows(py, py.detach(|| melody::features(&notes))?)
-}
-
-/// What the later networks see beside that.
-#[pyfunction]
-pub(super) fn melody_context<'py>(
-    py: Python<'py>,
-    notes: &Bound<'py, PyAny>,
-    odds: &Bound<'py, PyAny>,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
-    let notes = convert::notes(notes)?;
-    let odds = convert::array::<f32, Ix2>(odds, "odds", "a float32 array", "(N, 2)")?;
-    if odds.shape().last() != Some(&2) {
-        let actual = odds.shape().to_vec();
-        return Err(Error::Shape { name: "odds", expected: "(N, 2)", actual }.into());
-    }
-    let pairs: Vec<[f32; 2]> =
-        convert::items(&odds, "odds")?.chunks_exact(2).map(|o| [o[0], o[1]]).collect();
-    rows(py, py.detach(|| melody::context(&notes, &pairs))?)
+    let rows = py.detach(|| melody::features(&notes))?;
+    let count = rows.len();
+    rows.into_flattened().into_pyarray(py).reshape([count, melody::FEATURES])
 }
 
 /// The one-voiced line of highest score.
@@ -70,4 +54,12 @@ pub(super) fn melody_line<'py>(
     let odds = convert::array::<f32, Ix1>(odds, "odds", "a float32 array", "(N,)")?;
     let odds = convert::items(&odds, "odds")?;
     Ok(py.detach(|| melody::line(&notes, odds))?.into_pyarray(py))
+}
+
+fn kind(solo: Option<bool>) -> Kind {
+    match solo {
+        None => Kind::Unknown,
+        Some(true) => Kind::Solo,
+        Some(false) => Kind::Arrangement,
+    }
 }

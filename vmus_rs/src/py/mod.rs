@@ -50,7 +50,7 @@ mod _vmus_rs {
     #[pymodule_export]
     use super::harmony::{chord_features, chord_scores, decode_chords};
     #[pymodule_export]
-    use super::song::{SongAnnotation, annotate_song};
+    use super::melody::{melody_features, melody_line, melody_notes, melody_odds};
     #[pymodule_export]
-    use super::melody::{melody_context, melody_features, melody_line, melody_notes, melody_odds};
+    use super::song::{SongAnnotation, annotate_song};
 }

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyString};
 
 use super::convert;
 use crate::quantize::TimedNotes;
-use crate::song::{self, Chords, Melody, Meter};
+use crate::song::{self, Chords, Kind, Melody, Meter};
 use crate::{Error, Result};
 
 /// One song, annotated; `_vmus_rs.pyi` has its members.
@@ -100,9 +100,10 @@ pub(super) fn annotate_song(
 fn melody_named(name: &str) -> Result<Melody<'static>> {
     match name {
         "skyline" => Ok(Melody::Skyline),
-        "learned" => Ok(Melody::Learned { is_solo: false }),
-        "solo" => Ok(Melody::Learned { is_solo: true }),
-        _ => Err(unknown("melody", "skyline, learned, solo or a bool array", name)),
+        "learned" => Ok(Melody::Learned(Kind::Unknown)),
+        "solo" => Ok(Melody::Learned(Kind::Solo)),
+        "arrangement" => Ok(Melody::Learned(Kind::Arrangement)),
+        _ => Err(unknown("melody", "skyline, learned, solo, arrangement or a bool array", name)),
     }
 }
 

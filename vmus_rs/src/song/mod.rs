@@ -9,6 +9,7 @@ mod text;
 use crate::quantize::{self, MAX_DURATION, TimedNotes};
 use crate::{Error, Note, Result, chords, melody, skyline};
 pub use fit::Fit;
+pub use melody::Kind;
 pub use meter::{MAX_LINES, Meter};
 
 /// Which notes are the melody.
@@ -17,10 +18,7 @@ pub enum Melody<'a> {
     /// The paper's skyline.
     Skyline,
     /// [`melody::melody`].
-    Learned {
-        /// The piece is for one player, with the melody on top.
-        is_solo: bool,
-    },
+    Learned(Kind),
     /// Known: true for the notes of the melody, one a note in time.
     Given(&'a [bool]),
 }
@@ -122,12 +120,12 @@ fn melody_of(
 ) -> Result<Vec<bool>> {
     match melody {
         Melody::Skyline => Ok(skyline::skyline(notes)),
-        Melody::Learned { is_solo } => {
+        Melody::Learned(kind) => {
             let bars = meter.in_long_bars();
             // A bar of its own length is laid out in sixteenths from a multiple of 16.
             let place = |note: &Note| Note { onset: bars[index(note.onset)], ..*note };
             let laid: Vec<Note> = notes.iter().map(place).collect();
-            melody::melody(&laid, is_solo)
+            melody::melody(&laid, kind)
         }
         Melody::Given(mask) => {
             if mask.len() != position.len() {

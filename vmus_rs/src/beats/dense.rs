@@ -1,0 +1,66 @@
+//! Dense layers of any number of inputs.
+
+/// Affine map to `OUT` numbers.
+///
+/// A row that is missing from the table counts as zeros, so that no length can do harm.
+pub(super) struct Dense<const OUT: usize> {
+    /// One row an input.
+    weights: Vec<[f32; OUT]>,
+    bias: [f32; OUT],
+}
+
+impl<const OUT: usize> Dense<OUT> {
+    /// How many numbers a layer of `inputs` inputs takes.
+    pub(super) const fn size(inputs: usize) -> usize {
+        (inputs + 1) * OUT
+    }
+
+    /// Takes this layer's numbers off the front: a row of `OUT` an input, then a row of biases.
+    pub(super) fn take(numbers: &mut &[f32], inputs: usize) -> Self {
+        let (own, rest) = numbers.split_at(Self::size(inputs).min(numbers.len()));
+        *numbers = rest;
+        let row = |row: &[f32]| row.try_into().unwrap_or([0.0; OUT]);
+        let mut weights: Vec<[f32; OUT]> = own.chunks_exact(OUT).map(row).collect();
+        let bias = if weights.len() > inputs { weights.pop() } else { None };
+        Self { weights, bias: bias.unwrap_or([0.0; OUT]) }
+    }
+
+    /// The map itself. Features are often 0, which costs nothing.
+    pub(super) fn apply(&self, input: &[f32]) -> [f32; OUT] {
+        let mut sum = self.bias;
+        for (&x, row) in input.iter().zip(&self.weights) {
+            if x != 0.0 {
+                for (s, w) in sum.iter_mut().zip(row) {
+                    *s += x * w;
+                }
+            }
+        }
+        sum
+    }
+
+    /// The map, negative results made 0.
+    pub(super) fn apply_relu(&self, input: &[f32]) -> [f32; OUT] {
+        self.apply(input).map(|x| x.max(0.0))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp)] // small whole numbers and halves are exact
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_its_numbers_in_order() {
+        let mut numbers: &[f32] = &[1.0, 2.0, 3.0, 4.0, 0.5, -20.0, 9.0];
+        let layer = Dense::<2>::take(&mut numbers, 2);
+        assert_eq!(numbers, [9.0]);
+        assert_eq!(layer.apply(&[2.0, 1.0]), [5.5, -12.0]);
+        assert_eq!(layer.apply_relu(&[2.0, 1.0]), [5.5, 0.0]);
+    }
+
+    #[test]
+    fn missing_numbers_are_zeros() {
+        let mut none: &[f32] = &[];
+        assert_eq!(Dense::<3>::take(&mut none, 2).apply(&[1.0, 1.0]), [0.0; 3]);
+    }
+}
