@@ -129,9 +129,10 @@ def test_pairs_are_kept_thrown_out_or_fail(
     assert float(good_row["offset"]) == pytest.approx(3.0, abs=1.0)
     assert float(good_row["drift"]) == pytest.approx(0.0, abs=0.01)
     assert float(good_row["tempo"]) == 120.0
+    assert good_row["midi"] == "midi/good.mid"
     written = read_midi(tmp_path / "out" / good_row["midi"])
     np.testing.assert_allclose(written.onset, heard().onset, atol=0.0012)
-    beats = (tmp_path / "out" / "good" / "beats.txt").read_text().splitlines()
+    beats = (tmp_path / "out" / "entries" / "good" / "beats.txt").read_text().splitlines()
     assert beats[:2] == ["0.000\t1", "0.500\t2"]
 
 
@@ -142,13 +143,14 @@ def test_a_second_run_goes_on(media: Path, tmp_path: Path, transcribed: list[Pat
     assert vmus(*command).exit_code == 0
     first = (tmp_path / "out" / "pairs.csv").read_bytes()
     assert len(transcribed) == 2
-    (tmp_path / "out" / "b" / "entry.json").unlink()
+    (tmp_path / "out" / "entries" / "b" / "entry.json").unlink()
     assert vmus(*command).exit_code == 0
     assert len(transcribed) == 3
     assert (tmp_path / "out" / "pairs.csv").read_bytes() == first
     # Other rules, another verdict.
     assert vmus(*command, "--min-seconds", 60).exit_code == 0
     assert [row["status"] for row in read(tmp_path / "out" / "pairs.csv")] == ["rejected"] * 2
+    assert not list((tmp_path / "out" / "midi").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,11 @@ def collect(
     \b
     vmus dataset collect pairs.csv -o collected/
     vmus dataset collect pairs.csv -o collected/ --download
-    vmus annotate collected/ -o annotated/
+    vmus annotate collected/midi -o annotated/ --table collected/pairs.csv
 
     TABLE has a row a pair: video, piano (a cover's sound), official (the recording; empty: the
     video's own sound), each a file (relative to the table) or a URL; id names the row, and other
-    columns are kept. The cover is transcribed (OUT/ID/piano.mid) and aligned with the recording.
+    columns are kept. The cover is transcribed (OUT/midi/ID.mid) and aligned with the recording.
     Thrown out, with the reason in OUT/pairs.csv, are static, lyric and short videos, other pieces
     than the recording, and covers that are short, near-empty or fragmentary.
 

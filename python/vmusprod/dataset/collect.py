@@ -91,9 +91,10 @@ def collect(
 ) -> Collection:
     """Collect all rows of a table into `out`, row by row; write `out`/pairs.csv.
 
-    `out`/ID holds piano.mid (in seconds, at a nominal 120 bpm, as SymMV's), beats.txt, entry.json,
-    and what was downloaded. `done` is told each row of pairs.csv. A row that fails does not stop
-    the others; what is done already is not done again, unless it or the options changed.
+    `out`/midi holds the kept pieces (ID.mid, in seconds at a nominal 120 bpm, as SymMV's),
+    `out`/entries/ID beats.txt, entry.json and what was downloaded. `done` is told each row of
+    pairs.csv. A row that fails does not stop the others; what is done already is not done again,
+    unless it or the options changed.
 
     Raises InputError for an unusable table, OutputError, MissingDependencyError.
     """

@@ -19,9 +19,9 @@ from vmusprod.dataset.audio import read_audio
 from vmusprod.dataset.audio.chroma import CHROMA_RATE, sound_chroma
 from vmusprod.dataset.audio.decode import Sound, survey
 from vmusprod.dataset.download import download, is_url
-from vmusprod.errors import InputError
+from vmusprod.errors import InputError, OutputError
 from vmusprod.files import atomic_output
-from vmusprod.music.score import MidiTrack, TimedNotes, midi_bytes
+from vmusprod.music.score import MidiTrack, TimedNotes, write_midi
 from vmusprod.video.cache import load_features
 
 __all__ = ["FIGURES", "Entry", "Options", "collect_entry"]
@@ -71,18 +71,22 @@ class Options:
 
 
 def collect_entry(entry: Entry, out: Path, options: Options, tell: Tell) -> dict[str, str]:
-    """Collect one row into `out` / its id, unless that is done; its cells of pairs.csv.
+    """Collect one row into `out`/entries/ID, unless that is done; its cells of pairs.csv.
+
+    What is kept goes to `out`/midi/ID.mid.
 
     `status` is `kept` or `rejected` (then `reason` says why, rule by rule). Raises InputError for
     files that cannot be used, OutputError.
     """
-    folder = out / entry.id
+    folder = out / "entries" / entry.id
+    midi = out / "midi" / f"{entry.id}.mid"
     make_folder(folder)
+    make_folder(midi.parent)
     files = _sources(entry, folder, options.download, tell)
     mark = _mark(files, entry, options)
-    done = _done(folder, mark)
+    done = _done(folder, midi, mark)
     if done is None:
-        done = {"mark": mark, **_collect(entry, folder, files, options, tell)}
+        done = {"mark": mark, **_collect(entry, folder, midi, files, options, tell)}
         text = json.dumps(done, indent=1, ensure_ascii=False) + "\n"
         with atomic_output(folder / "entry.json") as part:
             part.write_text(text, encoding="utf-8", errors="replace")
@@ -90,8 +94,9 @@ def collect_entry(entry: Entry, out: Path, options: Options, tell: Tell) -> dict
 
 
 def _collect(
-    entry: Entry, folder: Path, files: dict[str, Path], options: Options, tell: Tell
+    entry: Entry, folder: Path, midi: Path, files: dict[str, Path], options: Options, tell: Tell
 ) -> dict[str, Any]:
+    _remove(midi)  # an earlier verdict's
     # The cheap tests first: a video that is thrown out spares the transcription's minute.
     tell("video", 0.0)
     features = load_features(files["video"], True, lambda share: tell("video", 0.2 * share))
@@ -112,7 +117,12 @@ def _collect(
             lambda share: tell("transcription", 0.3 + 0.7 * share),
         )  # fmt: skip
         faults = quality.faults_of_notes(notes, options.rules)
-        facts.update(_write(folder, notes, beats))
+        step = float(np.median(np.diff(beats[:, 0]))) if len(beats) > 1 else None
+        facts["seconds"] = round(float(notes.offset.max()), 3)
+        facts["notes"] = len(notes)
+        facts["tempo"] = None if step is None else round(60 / step, 3)
+        if not faults:
+            _write(midi, folder / "beats.txt", notes, beats)
     return {"status": "rejected" if faults else "kept", "reason": "; ".join(faults), **facts}
 
 
@@ -123,22 +133,21 @@ def _align(piano: Sound, official: Sound) -> Alignment | None:
         return None
 
 
-def _write(folder: Path, notes: TimedNotes, beats: NDArray[np.float64]) -> dict[str, Any]:
+def _write(midi: Path, table: Path, notes: TimedNotes, beats: NDArray[np.float64]) -> None:
     onset = np.rint(notes.onset * _TICKS_A_SECOND).astype(np.int64)
     offset = np.maximum(np.rint(notes.offset * _TICKS_A_SECOND).astype(np.int64), onset + 1)
     rows = np.stack([onset, offset - onset, notes.pitch, notes.velocity], axis=1)
-    track = MidiTrack("Piano", rows)
-    with atomic_output(folder / "piano.mid") as part:
-        part.write_bytes(midi_bytes([track], 500_000, int(offset.max()), ""))
+    write_midi(midi, [MidiTrack("Piano", rows)], 500_000, int(offset.max()), "")
     lines = "".join(f"{time:.3f}\t{place:.0f}\n" for time, place in beats.tolist())
-    with atomic_output(folder / "beats.txt") as part:
+    with atomic_output(table) as part:
         part.write_text(lines, encoding="utf-8")
-    step = float(np.median(np.diff(beats[:, 0]))) if len(beats) > 1 else None
-    return {
-        "seconds": round(float(notes.offset.max()), 3),
-        "notes": len(notes),
-        "tempo": None if step is None else round(60 / step, 3),
-    }
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(path, error) from error
 
 
 def _sources(entry: Entry, folder: Path, may_download: bool, tell: Tell) -> dict[str, Path]:
@@ -176,18 +185,18 @@ def _mark(files: dict[str, Path], entry: Entry, options: Options) -> str:
     return digest.hexdigest()[:16]
 
 
-def _done(folder: Path, mark: str) -> dict[str, Any] | None:
+def _done(folder: Path, midi: Path, mark: str) -> dict[str, Any] | None:
     try:
         facts = json.loads((folder / "entry.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     if not isinstance(facts, dict) or facts.get("mark") != mark:
         return None
-    return facts if "notes" not in facts or (folder / "piano.mid").is_file() else None
+    return facts if facts.get("status") != "kept" or midi.is_file() else None
 
 
 def _cells(name: str, facts: dict[str, Any]) -> dict[str, str]:
     cells = {key: facts.get(key) for key in ("status", "reason", *FIGURES)}
     row = {key: "" if value is None else str(value) for key, value in cells.items()}
-    row["midi"] = f"{name}/piano.mid" if "notes" in facts else ""
+    row["midi"] = f"midi/{name}.mid" if facts.get("status") == "kept" else ""
     return row
