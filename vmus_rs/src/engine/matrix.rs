@@ -41,8 +41,6 @@ impl Precision {
 
 /// Vectors are multiplied in groups of this many, so that they stay in the cache.
 const GROUP: usize = 64;
-/// Rows of a tile, in blocks.
-const MOST_BLOCKS: usize = 4;
 
 enum Store {
     Single(Vec<[f32; LANES]>),
@@ -177,41 +175,40 @@ impl Column for [u16; LANES] {
 trait Tiles {
     fn tile<S: Lanes, const R: usize, const C: usize>(&mut self, s: S, block: usize, first: usize);
 
+    /// Blocks are the outer loop: their weights are read from memory once for all vectors.
     #[inline(always)]
     fn run_tiles<S: Lanes>(&mut self, s: S, blocks: usize, count: usize) {
         let mut block = 0;
         while block < blocks {
-            let left = blocks - block;
-            block += if left >= MOST_BLOCKS {
-                self.columns::<S, 4>(s, block, count);
-                4
-            } else if left >= 2 {
-                self.columns::<S, 2>(s, block, count);
-                2
-            } else {
-                self.columns::<S, 1>(s, block, count);
-                1
+            block += match (blocks - block, count) {
+                (4.., ..=4) => self.columns::<S, 4>(s, block, count),
+                (2.., _) => self.columns::<S, 2>(s, block, count),
+                _ => self.columns::<S, 1>(s, block, count),
             };
         }
     }
 
-    /// All vectors with R blocks of rows: their weights are read from memory once.
+    /// All vectors with R blocks of rows.
     #[inline(always)]
-    fn columns<S: Lanes, const R: usize>(&mut self, s: S, block: usize, count: usize) {
+    fn columns<S: Lanes, const R: usize>(&mut self, s: S, block: usize, count: usize) -> usize {
         let mut first = 0;
         while first < count {
             let left = count - first;
-            first += if left >= 4 && (S::WIDE || R <= 2) {
+            if left >= 8 && S::WIDE && R <= 2 {
+                self.tile::<S, R, 8>(s, block, first);
+                first += 8;
+            } else if left >= 4 && (S::WIDE || R <= 2) {
                 self.tile::<S, R, 4>(s, block, first);
-                4
+                first += 4;
             } else if left >= 2 {
                 self.tile::<S, R, 2>(s, block, first);
-                2
+                first += 2;
             } else {
                 self.tile::<S, R, 1>(s, block, first);
-                1
-            };
+                first += 1;
+            }
         }
+        R
     }
 }
 
@@ -287,7 +284,10 @@ impl Work for Round<'_> {
         self.pairs.clear();
         self.steps.clear();
         for x in self.x.chunks_exact(self.cols.max(1)) {
-            let most = x.iter().fold(0u32, |most, x| most.max(x.to_bits() & 0x7fff_ffff));
+            let mut most = 0u32;
+            for x in x {
+                most = most.max(x.to_bits() & 0x7fff_ffff);
+            }
             let largest = f32::from_bits(most);
             let finite = largest.is_finite();
             // Where a number is not finite no output may look as if it were.
@@ -295,17 +295,22 @@ impl Work for Round<'_> {
             let scale = if finite && largest > 0.0 { self.most / largest } else { 0.0 };
             // The least subnormal numbers have no finite inverse: they count as zero.
             let scale = if scale.is_finite() { scale } else { 0.0 };
-            let whole = |x: f32| {
-                #[expect(clippy::cast_possible_truncation)] // the low half is wanted
-                let low = x.mul_add(scale, ROUND).to_bits() as u16;
-                low.cast_signed()
-            };
-            let pairs = x.chunks_exact(2);
-            let rest = pairs.remainder().first().map(|&x| [whole(x), 0]);
-            self.pairs.extend(pairs.map(|pair| [whole(pair[0]), whole(pair[1])]));
-            self.pairs.extend(rest);
+            let start = self.pairs.len();
+            self.pairs.resize(start + self.cols.div_ceil(2), [0; 2]);
+            let rounded = &mut self.pairs[start..].as_flattened_mut()[..x.len()];
+            for i in 0..x.len() {
+                rounded[i] = low_half(x[i].mul_add(scale, ROUND));
+            }
         }
     }
+}
+
+/// The low half of a float's bits.
+#[inline(always)]
+fn low_half(x: f32) -> i16 {
+    #[expect(clippy::cast_possible_truncation)] // the low half is wanted
+    let low = x.to_bits() as u16;
+    low.cast_signed()
 }
 
 struct Bytes<'a> {
