@@ -39,6 +39,8 @@ impl Precision {
     }
 }
 
+/// Added to a number below 2^22, this rounds it to even and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
 /// Vectors are multiplied in groups of this many, so that they stay in the cache.
 const GROUP: usize = 64;
 
@@ -77,20 +79,11 @@ impl Matrix {
         bias: Option<Vec<f32>>,
         precision: Precision,
     ) -> Self {
-        let cols = if rows == 0 { 0 } else { weights.len() / rows };
-        let at = |r: usize, c: usize| if r < rows && c < cols { weights[r * cols + c] } else { 0.0 };
-        let blocks = rows.div_ceil(LANES);
-        let places = (0..blocks).flat_map(|b| (0..cols).map(move |c| (b * LANES, c)));
+        let cols = weights.len().checked_div(rows).unwrap_or(0);
+        let half = |x: f32| half::f16::from_f32(x).to_bits();
         let store = match precision {
-            Precision::F32 => {
-                Store::Single(places.map(|(r, c)| std::array::from_fn(|l| at(r + l, c))).collect())
-            }
-            Precision::F16 => {
-                let half = |x: f32| half::f16::from_f32(x).to_bits();
-                Store::Half(
-                    places.map(|(r, c)| std::array::from_fn(|l| half(at(r + l, c)))).collect(),
-                )
-            }
+            Precision::F32 => Store::Single(blocks(weights, rows, cols, |x| x)),
+            Precision::F16 => Store::Half(blocks(weights, rows, cols, half)),
             Precision::I8 => bytes(weights, rows, cols),
         };
         Self { rows, cols, store, bias }
@@ -126,27 +119,44 @@ impl Matrix {
     }
 }
 
+/// Weights in blocks of sixteen rows, column by column.
+fn blocks<T: Copy + Default>(
+    weights: &[f32],
+    rows: usize,
+    cols: usize,
+    of: impl Fn(f32) -> T,
+) -> Vec<[T; LANES]> {
+    let mut out = vec![[T::default(); LANES]; rows.div_ceil(LANES) * cols];
+    for (r, row) in weights.chunks_exact(cols.max(1)).take(rows).enumerate() {
+        for (place, &x) in out[r / LANES * cols..].iter_mut().zip(row) {
+            place[r % LANES] = of(x);
+        }
+    }
+    out
+}
+
 /// Rounds each row to -127..=127.
 fn bytes(weights: &[f32], rows: usize, cols: usize) -> Store {
-    let scales: Vec<f32> = weights
-        .chunks_exact(cols.max(1))
-        .map(|row| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0)
-        .collect();
-    let at = |r: usize, c: usize| -> i8 {
-        if r >= rows || c >= cols || scales[r] == 0.0 {
-            return 0;
+    let width = cols.div_ceil(2);
+    let mut scales = Vec::with_capacity(rows);
+    let mut pairs = vec![[0i8; 2 * LANES]; rows.div_ceil(LANES) * width];
+    for (r, row) in weights.chunks_exact(cols.max(1)).take(rows).enumerate() {
+        let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let scale = most / 127.0;
+        scales.push(scale);
+        // The least subnormal numbers have no finite inverse: they count as zero.
+        let inverse = if (1.0 / scale).is_finite() { 1.0 / scale } else { 0.0 };
+        for (place, x) in pairs[r / LANES * width..].iter_mut().zip(row.chunks(2)) {
+            for (i, &x) in x.iter().enumerate() {
+                #[expect(clippy::cast_possible_truncation)] // within -127..=127
+                let byte = low_half(x * inverse + ROUND) as i8;
+                place[2 * (r % LANES) + i] = byte;
+            }
         }
-        #[expect(clippy::cast_possible_truncation)] // within -127..=127
-        let byte = (weights[r * cols + c] / scales[r]).round_ties_even() as i8;
-        byte
-    };
-    let blocks = rows.div_ceil(LANES);
-    let pairs = (0..blocks)
-        .flat_map(|b| (0..cols.div_ceil(2)).map(move |c| (b * LANES, 2 * c)))
-        .map(|(r, c)| std::array::from_fn(|i| at(r + i / 2, c + i % 2)))
-        .collect();
+    }
     // No sum of products may pass 2^31.
-    let most = (i64::from(i32::MAX) / (127 * (cols.max(1) as i64 + 1))).clamp(1, 32_767);
+    let cols = i64::try_from(cols).unwrap_or(i64::MAX / 256);
+    let most = (i64::from(i32::MAX) / (127 * (cols + 1))).clamp(1, 32_767);
     #[expect(clippy::cast_precision_loss)] // at most 32,767
     let most = most as f32;
     Store::Byte { pairs, scales, most }
@@ -279,8 +289,6 @@ impl Work for Round<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) {
-        // Adding and taking away this rounds to even and leaves the whole number in the low bits.
-        const ROUND: f32 = 12_582_912.0;
         self.pairs.clear();
         self.steps.clear();
         for x in self.x.chunks_exact(self.cols.max(1)) {

@@ -208,7 +208,7 @@ impl Lanes for Plain {
 /// A finite half-precision float, exactly: the exponent is moved by a multiplication, which also gets the
 /// subnormal ones right.
 #[inline(always)]
-fn widen_half(half: u16) -> f32 {
+pub(crate) fn widen_half(half: u16) -> f32 {
     let magnitude = f32::from_bits((u32::from(half) & 0x7fff) << 13);
     let moved = magnitude * f32::from_bits((127 + 112) << 23);
     f32::from_bits(moved.to_bits() | (u32::from(half) & 0x8000) << 16)
