@@ -4,6 +4,11 @@
 //! So every output is one chain of fused additions along the columns, in the same order at every level and
 //! for any number of vectors at a time, and no sum across lanes is ever needed.
 
+// What is to be compiled for a level must be inlined into it, and closures and iterators are not always:
+// hence loops over indices.
+#![expect(clippy::inline_always)]
+#![expect(clippy::needless_range_loop)]
+
 use super::simd::{LANES, Lanes, Level, Work};
 use crate::{Error, Result};
 

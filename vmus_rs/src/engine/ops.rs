@@ -1,5 +1,10 @@
 //! The small operations between the matrices, the same bits at every level.
 
+// What is to be compiled for a level must be inlined into it, and closures and iterators are not always:
+// hence loops over indices.
+#![expect(clippy::inline_always)]
+#![expect(clippy::needless_range_loop)]
+
 use super::simd::{LANES, Lanes, Level, Work};
 
 const EPS: f32 = 1e-6;

@@ -35,10 +35,8 @@ impl<'a> Weights<'a> {
 
     /// A tensor's numbers in C order.
     pub(crate) fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let view = self
-            .file
-            .tensor(name)
-            .map_err(|_| Error::Weights(format!("{name} is missing")))?;
+        let view =
+            self.file.tensor(name).map_err(|_| Error::Weights(format!("{name} is missing")))?;
         self.left.borrow_mut().remove(name);
         if view.shape() != shape {
             let text = format!("{name} has shape {:?}, not {shape:?}", view.shape());
