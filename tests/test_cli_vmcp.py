@@ -116,6 +116,7 @@ def test_training_cross_validates_and_repeats_itself(world: Path, tmp_path: Path
             1,
             "no/such",
         ),
+        (["train", "pairs.csv", "-o", "x", "--music", "audio", "--midi", "."], 1, "not for it"),
         (["score", "pairs.csv", "--weights", "none"], 1, "no such file"),
         (["score", "pairs.csv", "--music", "audio"], 1, "no weights of the sides"),
         (["rank", "none.npz", "m1.npz"], 1, "none.npz"),

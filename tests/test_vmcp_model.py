@@ -10,11 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vmcp_world import pair, rows
+from vmusprod.dataset.muvi import Muvi
 from vmusprod.errors import InputError, VmusError
+from vmusprod.music.score import TimedNotes, read_midi
 from vmusprod.video.features import VideoFeatures
 from vmusprod.vmcp import load_scorer
 from vmusprod.vmcp.metric import retrieval
 from vmusprod.vmcp.model import Views, Vmcp, VmcpConfig, similarities
+from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.rows import BLOCKS, SEGMENTS
 from vmusprod.vmcp.scorer import Scorer
 from vmusprod.vmcp.training import FitOptions, PairRows, fit, fit_midi_shift, pair_scores
@@ -209,9 +212,6 @@ def test_similarities_are_means_of_cosines() -> None:
 @pytest.mark.shared
 @pytest.mark.parametrize(("side", "least"), [("clip", 0.5), ("pixels", 0.3)])
 def test_real_music_finds_its_video(shared: Path, side: str, least: float) -> None:
-    from vmusprod.dataset.muvi import Muvi
-    from vmusprod.vmcp.music import MusicSeconds
-
     songs = list(Muvi(shared / "data" / "MuVi-Sync", "val").songs())
     musics = [MusicSeconds(s.music.chords, s.music.density, s.music.loudness) for s in songs]
     scores = load_scorer(side).scores([s.video for s in songs], musics)
@@ -223,3 +223,31 @@ def test_real_music_finds_its_video(shared: Path, side: str, least: float) -> No
     shuffled = [retrieval(scores[rng.permutation(75)], 70, seed) for seed in range(20)]
     assert np.mean([s.precision[10].value for s in shuffled]) == pytest.approx(10 / 70, abs=0.03)
     assert sum(s.precision[10].low <= 10 / 70 <= s.precision[10].high for s in shuffled) >= 16
+
+
+@pytest.mark.shared
+def test_transposition_and_tempo_move_the_score_as_they_should(shared: Path) -> None:
+    data = shared / "data"
+    scorer = load_scorer("clip")
+    muvi = Muvi(data / "MuVi-Sync", "val")
+    videos = [muvi.song(number).video for number in range(0, 75, 3)]
+
+    def profile(notes: TimedNotes) -> np.ndarray:
+        return scorer.scores(videos, [notes])[0]
+
+    other: np.ndarray | None = None
+    likeness: dict[str, list[float]] = {"up": [], "fast": [], "other": []}
+    for path in sorted((data / "SymMV" / "midi").glob("*.mid"))[10:300:60]:
+        notes = read_midi(path, pedal=True)
+        plain = profile(notes)
+        up = replace(notes, pitch=(notes.pitch + 2).astype(np.uint8))
+        fast = replace(notes, onset=notes.onset / 1.25, offset=notes.offset / 1.25)
+        likeness["up"].append(np.corrcoef(plain, profile(up))[0, 1])
+        likeness["fast"].append(np.corrcoef(plain, profile(fast))[0, 1])
+        if other is not None:
+            likeness["other"].append(np.corrcoef(plain, other)[0, 1])
+        other = plain
+    mean = {name: float(np.mean(values)) for name, values in likeness.items()}
+    # Another key is the same music, another tempo nearly so, another piece is another.
+    assert mean["up"] > 0.9
+    assert mean["up"] > mean["fast"] > mean["other"] + 0.2

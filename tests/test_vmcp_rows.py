@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vmusprod.errors import VmusError
 from vmusprod.music.grid import regular_grid
 from vmusprod.music.score import TimedNotes
 from vmusprod.video.features import VideoFeatures, motion_steps, seconds
@@ -149,3 +150,8 @@ def test_a_few_notes_are_music_too(count: int) -> None:
         TimedNotes(onset, onset + 0.05, np.full(count, 60, np.uint8), np.full(count, 1, np.uint8))
     )
     assert np.isfinite(music_rows(found)).all()
+
+
+def test_no_notes_are_no_music() -> None:
+    with pytest.raises(VmusError, match="no notes"):
+        notes_seconds(TimedNotes.merge([]))
