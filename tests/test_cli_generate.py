@@ -35,7 +35,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeComposer:
     composer = FakeComposer()
-    monkeypatch.setattr("vmusprod.generate.Composer", lambda weights, device: composer)
+    monkeypatch.setattr("vmusprod.generate.Composer", lambda *given: composer)
     return composer
 
 
@@ -116,6 +116,33 @@ def test_options_reach_the_composer(clip: Path, tmp_path: Path, fake: FakeCompos
 
 
 @pytest.mark.usefixtures("fake")
+def test_profile_says_where_time_went(clip: Path, tmp_path: Path) -> None:
+    done = vmus("generate", clip, "-o", tmp_path / "a.mid", "--profile", "--quiet")
+    assert done.exit_code == 0
+    head, *lines = done.stderr.splitlines()
+    assert head.split() == ["phase", "seconds", "share", "cores", "peak", "MB"]
+    phases = [line[:24].strip() for line in lines]
+    assert phases[:3] == ["starting", "loading the models", "looking at the video"]
+    assert phases[-2:] == ["writing", "all"]
+    seconds = [float(line[24:].split()[0]) for line in lines]
+    assert sum(seconds[:-1]) == pytest.approx(seconds[-1], abs=0.1)
+    assert float(lines[-1].split()[-1]) > 20
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(("--engine", "abacus"), "auto, rust, torch"), (("--engine", "rust", "--device", "cuda"), "CPU")],
+)  # fmt: skip
+def test_engines_that_cannot_be(
+    options: tuple[str, ...], words: str, clip: Path, tmp_path: Path
+) -> None:
+    done = vmus("generate", clip, "-o", tmp_path / "a.mid", *options)
+    assert done.exit_code == 2
+    assert words in done.stderr
+
+
+@pytest.mark.usefixtures("fake")
 def test_the_demo_needs_no_video(tmp_path: Path) -> None:
     out = tmp_path / "new"
     done = vmus("generate", "--demo", "-o", out, "--format", "mp4")
@@ -153,7 +180,7 @@ class Slow(FakeComposer):
             print("composing", file=sys.stderr, flush=True)
             time.sleep(60)
 
-g.Composer = lambda weights, device: Slow()
+g.Composer = lambda *given: Slow()
 from vmus.app import main
 main()
 """

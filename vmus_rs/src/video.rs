@@ -60,7 +60,7 @@ pub fn color_histogram(pixels: &[u8]) -> Result<Vec<f32>> {
     if pixels.is_empty() {
         return Err(no_pixels("frame"));
     }
-    if pixels.len() % 3 != 0 {
+    if !pixels.len().is_multiple_of(3) {
         return Err(Error::Shape {
             name: "frame",
             expected: "(H, W, 3)",

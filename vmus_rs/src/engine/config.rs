@@ -116,19 +116,20 @@ impl Config {
         let sizes = [self.width, self.feed_forward, self.heads, self.head_size, self.max_bars];
         let free = [self.chroma_size, self.timing_size, self.controller_width];
         let all = sizes.iter().chain(&free).chain(&self.decoder_sizes).chain(&self.encoder_sizes);
-        if sizes.contains(&0) || all.copied().any(|n| n > MAX_SIZE) || self.timing_size % 2 != 0 {
+        if sizes.contains(&0)
+            || all.copied().any(|n| n > MAX_SIZE)
+            || !self.timing_size.is_multiple_of(2)
+        {
             return bad("sizes out of range");
         }
-        let layers = [
-            self.decoder_layers,
-            self.encoder_layers,
-            self.controller_layers,
-            self.fusion_layers,
-        ];
+        let layers =
+            [self.decoder_layers, self.encoder_layers, self.controller_layers, self.fusion_layers];
         if layers.into_iter().any(|n| n > MAX_LAYERS) {
             return bad("too many layers");
         }
-        if self.width % self.heads != 0 || self.controller_width % self.heads != 0 {
+        if !self.width.is_multiple_of(self.heads)
+            || !self.controller_width.is_multiple_of(self.heads)
+        {
             return bad("widths that do not divide into the heads");
         }
         let chord = self.stage == StageName::Chord;

@@ -132,13 +132,17 @@ fn scaled(rows: &Rows) -> Vec<f32> {
             let root = (size as f32).sqrt();
             for row in x.chunks_exact_mut(size) {
                 let length = row.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-                row.iter_mut().for_each(|x| *x = *x / length * root);
+                for x in row {
+                    *x = *x / length * root;
+                }
             }
         }
         SourceName::Color => {
             #[expect(clippy::cast_precision_loss)] // 3072
             let root = (SourceName::Color.size() as f32).sqrt();
-            x.iter_mut().for_each(|x| *x = x.max(0.0).sqrt() * root);
+            for x in &mut x {
+                *x = x.max(0.0).sqrt() * root;
+            }
         }
         SourceName::Motion => {
             for row in x.chunks_exact_mut(2) {

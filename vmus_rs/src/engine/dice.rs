@@ -34,7 +34,6 @@ impl Random {
         self.state = self.state.wrapping_mul(MULTIPLIER).wrapping_add(self.increment);
         #[expect(clippy::cast_possible_truncation)] // the halves are wanted
         let (high, low) = ((self.state >> 64) as u64, self.state as u64);
-        #[expect(clippy::cast_possible_truncation)] // six bits
         let bits = (high ^ low).rotate_right((high >> 58) as u32);
         #[expect(clippy::cast_precision_loss)] // 53 bits are exact
         let number = (bits >> 11) as f64;
@@ -71,7 +70,9 @@ impl Dice {
         let temperature = self.temperature.max(MIN_TEMPERATURE);
         let mut p: Vec<f64> = scaled.iter().map(|x| ((x - best) / temperature).exp()).collect();
         let total = pairwise_sum(&p);
-        p.iter_mut().for_each(|p| *p /= total);
+        for p in &mut p {
+            *p /= total;
+        }
         let mut order: Vec<usize> = (0..p.len()).collect();
         order.sort_by(|&a, &b| p[b].total_cmp(&p[a]));
         let mut sum = 0.0;

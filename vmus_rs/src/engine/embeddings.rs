@@ -99,10 +99,10 @@ impl Attributes {
                 ops::add(x, row);
             }
         }
-        if let Some([root, quality]) = chord {
-            if let Some(row) = self.chords.chunks_exact(self.width).nth(root * 12 + quality) {
-                ops::add(x, row);
-            }
+        if let Some([root, quality]) = chord
+            && let Some(row) = self.chords.chunks_exact(self.width).nth(root * 12 + quality)
+        {
+            ops::add(x, row);
         }
     }
 }
@@ -141,7 +141,16 @@ impl Places {
     }
 
     fn sizes(max_bars: usize) -> [usize; 8] {
-        [max_bars, PHRASE, STEPS_PER_BAR, TEMPO_LEVELS, MODES, STYLES, CONTROL_LEVELS, CONTROL_LEVELS]
+        [
+            max_bars,
+            PHRASE,
+            STEPS_PER_BAR,
+            TEMPO_LEVELS,
+            MODES,
+            STYLES,
+            CONTROL_LEVELS,
+            CONTROL_LEVELS,
+        ]
     }
 
     /// Adds a place's vector to `x`; numbers beyond the tables count as the last.
@@ -175,9 +184,9 @@ pub(crate) fn timing_table(
     let half = size / 2;
     let mut encoding = Vec::with_capacity(TIMING_LEVELS * size);
     for level in 0..TIMING_LEVELS {
-        #[expect(clippy::cast_precision_loss)] // small numbers
+        // Small numbers; rates in single precision, as torch computes them.
+        #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
         let angle = |i: usize| {
-            // Rates in single precision, as torch computes them.
             let rate = (i as f32 * (-10_000.0f64.ln() / half as f64) as f32).exp();
             level as f32 * rate
         };

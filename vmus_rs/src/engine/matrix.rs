@@ -4,6 +4,11 @@
 //! So every output is one chain of fused additions along the columns, in the same order at every level and
 //! for any number of vectors at a time, and no sum across lanes is ever needed.
 
+// What is to be compiled for a level must be inlined into it, and closures and iterators are not always:
+// hence loops over indices.
+#![expect(clippy::inline_always)]
+#![expect(clippy::needless_range_loop)]
+
 use super::simd::{LANES, Lanes, Level, Work};
 use crate::{Error, Result};
 
@@ -39,10 +44,10 @@ impl Precision {
     }
 }
 
+/// Added to a number below 2^22, this rounds it to even and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
 /// Vectors are multiplied in groups of this many, so that they stay in the cache.
 const GROUP: usize = 64;
-/// Rows of a tile, in blocks.
-const MOST_BLOCKS: usize = 4;
 
 enum Store {
     Single(Vec<[f32; LANES]>),
@@ -79,20 +84,11 @@ impl Matrix {
         bias: Option<Vec<f32>>,
         precision: Precision,
     ) -> Self {
-        let cols = if rows == 0 { 0 } else { weights.len() / rows };
-        let at = |r: usize, c: usize| if r < rows && c < cols { weights[r * cols + c] } else { 0.0 };
-        let blocks = rows.div_ceil(LANES);
-        let places = (0..blocks).flat_map(|b| (0..cols).map(move |c| (b * LANES, c)));
+        let cols = weights.len().checked_div(rows).unwrap_or(0);
+        let half = |x: f32| half::f16::from_f32(x).to_bits();
         let store = match precision {
-            Precision::F32 => {
-                Store::Single(places.map(|(r, c)| std::array::from_fn(|l| at(r + l, c))).collect())
-            }
-            Precision::F16 => {
-                let half = |x: f32| half::f16::from_f32(x).to_bits();
-                Store::Half(
-                    places.map(|(r, c)| std::array::from_fn(|l| half(at(r + l, c)))).collect(),
-                )
-            }
+            Precision::F32 => Store::Single(blocks(weights, rows, cols, |x| x)),
+            Precision::F16 => Store::Half(blocks(weights, rows, cols, half)),
             Precision::I8 => bytes(weights, rows, cols),
         };
         Self { rows, cols, store, bias }
@@ -128,27 +124,44 @@ impl Matrix {
     }
 }
 
+/// Weights in blocks of sixteen rows, column by column.
+fn blocks<T: Copy + Default>(
+    weights: &[f32],
+    rows: usize,
+    cols: usize,
+    of: impl Fn(f32) -> T,
+) -> Vec<[T; LANES]> {
+    let mut out = vec![[T::default(); LANES]; rows.div_ceil(LANES) * cols];
+    for (r, row) in weights.chunks_exact(cols.max(1)).take(rows).enumerate() {
+        for (place, &x) in out[r / LANES * cols..].iter_mut().zip(row) {
+            place[r % LANES] = of(x);
+        }
+    }
+    out
+}
+
 /// Rounds each row to -127..=127.
 fn bytes(weights: &[f32], rows: usize, cols: usize) -> Store {
-    let scales: Vec<f32> = weights
-        .chunks_exact(cols.max(1))
-        .map(|row| row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0)
-        .collect();
-    let at = |r: usize, c: usize| -> i8 {
-        if r >= rows || c >= cols || scales[r] == 0.0 {
-            return 0;
+    let width = cols.div_ceil(2);
+    let mut scales = Vec::with_capacity(rows);
+    let mut pairs = vec![[0i8; 2 * LANES]; rows.div_ceil(LANES) * width];
+    for (r, row) in weights.chunks_exact(cols.max(1)).take(rows).enumerate() {
+        let most = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let scale = most / 127.0;
+        scales.push(scale);
+        // The least subnormal numbers have no finite inverse: they count as zero.
+        let inverse = if (1.0 / scale).is_finite() { 1.0 / scale } else { 0.0 };
+        for (place, x) in pairs[r / LANES * width..].iter_mut().zip(row.chunks(2)) {
+            for (i, &x) in x.iter().enumerate() {
+                #[expect(clippy::cast_possible_truncation)] // within -127..=127
+                let byte = low_half(x * inverse + ROUND) as i8;
+                place[2 * (r % LANES) + i] = byte;
+            }
         }
-        #[expect(clippy::cast_possible_truncation)] // within -127..=127
-        let byte = (weights[r * cols + c] / scales[r]).round_ties_even() as i8;
-        byte
-    };
-    let blocks = rows.div_ceil(LANES);
-    let pairs = (0..blocks)
-        .flat_map(|b| (0..cols.div_ceil(2)).map(move |c| (b * LANES, 2 * c)))
-        .map(|(r, c)| std::array::from_fn(|i| at(r + i / 2, c + i % 2)))
-        .collect();
+    }
     // No sum of products may pass 2^31.
-    let most = (i64::from(i32::MAX) / (127 * (cols.max(1) as i64 + 1))).clamp(1, 32_767);
+    let cols = i64::try_from(cols).unwrap_or(i64::MAX / 256);
+    let most = (i64::from(i32::MAX) / (127 * (cols + 1))).clamp(1, 32_767);
     #[expect(clippy::cast_precision_loss)] // at most 32,767
     let most = most as f32;
     Store::Byte { pairs, scales, most }
@@ -177,41 +190,40 @@ impl Column for [u16; LANES] {
 trait Tiles {
     fn tile<S: Lanes, const R: usize, const C: usize>(&mut self, s: S, block: usize, first: usize);
 
+    /// Blocks are the outer loop: their weights are read from memory once for all vectors.
     #[inline(always)]
     fn run_tiles<S: Lanes>(&mut self, s: S, blocks: usize, count: usize) {
         let mut block = 0;
         while block < blocks {
-            let left = blocks - block;
-            block += if left >= MOST_BLOCKS {
-                self.columns::<S, 4>(s, block, count);
-                4
-            } else if left >= 2 {
-                self.columns::<S, 2>(s, block, count);
-                2
-            } else {
-                self.columns::<S, 1>(s, block, count);
-                1
+            block += match (blocks - block, count) {
+                (4.., ..=4) => self.columns::<S, 4>(s, block, count),
+                (2.., _) => self.columns::<S, 2>(s, block, count),
+                _ => self.columns::<S, 1>(s, block, count),
             };
         }
     }
 
-    /// All vectors with R blocks of rows: their weights are read from memory once.
+    /// All vectors with R blocks of rows.
     #[inline(always)]
-    fn columns<S: Lanes, const R: usize>(&mut self, s: S, block: usize, count: usize) {
+    fn columns<S: Lanes, const R: usize>(&mut self, s: S, block: usize, count: usize) -> usize {
         let mut first = 0;
         while first < count {
             let left = count - first;
-            first += if left >= 4 && (S::WIDE || R <= 2) {
+            if left >= 8 && S::WIDE && R <= 2 {
+                self.tile::<S, R, 8>(s, block, first);
+                first += 8;
+            } else if left >= 4 && (S::WIDE || R <= 2) {
                 self.tile::<S, R, 4>(s, block, first);
-                4
+                first += 4;
             } else if left >= 2 {
                 self.tile::<S, R, 2>(s, block, first);
-                2
+                first += 2;
             } else {
                 self.tile::<S, R, 1>(s, block, first);
-                1
-            };
+                first += 1;
+            }
         }
+        R
     }
 }
 
@@ -282,12 +294,13 @@ impl Work for Round<'_> {
 
     #[inline(always)]
     fn run<S: Lanes>(self, _: S) {
-        // Adding and taking away this rounds to even and leaves the whole number in the low bits.
-        const ROUND: f32 = 12_582_912.0;
         self.pairs.clear();
         self.steps.clear();
         for x in self.x.chunks_exact(self.cols.max(1)) {
-            let most = x.iter().fold(0u32, |most, x| most.max(x.to_bits() & 0x7fff_ffff));
+            let mut most = 0u32;
+            for x in x {
+                most = most.max(x.to_bits() & 0x7fff_ffff);
+            }
             let largest = f32::from_bits(most);
             let finite = largest.is_finite();
             // Where a number is not finite no output may look as if it were.
@@ -295,17 +308,22 @@ impl Work for Round<'_> {
             let scale = if finite && largest > 0.0 { self.most / largest } else { 0.0 };
             // The least subnormal numbers have no finite inverse: they count as zero.
             let scale = if scale.is_finite() { scale } else { 0.0 };
-            let whole = |x: f32| {
-                #[expect(clippy::cast_possible_truncation)] // the low half is wanted
-                let low = x.mul_add(scale, ROUND).to_bits() as u16;
-                low.cast_signed()
-            };
-            let pairs = x.chunks_exact(2);
-            let rest = pairs.remainder().first().map(|&x| [whole(x), 0]);
-            self.pairs.extend(pairs.map(|pair| [whole(pair[0]), whole(pair[1])]));
-            self.pairs.extend(rest);
+            let start = self.pairs.len();
+            self.pairs.resize(start + self.cols.div_ceil(2), [0; 2]);
+            let rounded = &mut self.pairs[start..].as_flattened_mut()[..x.len()];
+            for i in 0..x.len() {
+                rounded[i] = low_half(x[i].mul_add(scale, ROUND));
+            }
         }
     }
+}
+
+/// The low half of a float's bits.
+#[inline(always)]
+fn low_half(x: f32) -> i16 {
+    #[expect(clippy::cast_possible_truncation)] // the low half is wanted
+    let low = x.to_bits() as u16;
+    low.cast_signed()
 }
 
 struct Bytes<'a> {

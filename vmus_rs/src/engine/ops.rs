@@ -1,5 +1,10 @@
 //! The small operations between the matrices, the same bits at every level.
 
+// What is to be compiled for a level must be inlined into it, and closures and iterators are not always:
+// hence loops over indices.
+#![expect(clippy::inline_always)]
+#![expect(clippy::needless_range_loop)]
+
 use super::simd::{LANES, Lanes, Level, Work};
 
 const EPS: f32 = 1e-6;
@@ -69,17 +74,18 @@ pub(crate) struct Norm {
 impl Norm {
     /// Layer normalisation of each column of `x`, written to `out`.
     pub(crate) fn apply(&self, level: Level, x: &[f32], out: &mut Vec<f32>) {
-        out.clear();
-        out.extend_from_slice(x);
-        for column in out.chunks_exact_mut(self.weight.len()) {
-            level.run(Normalise { norm: self, x: column });
+        let width = self.weight.len();
+        out.resize(x.len(), 0.0);
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            level.run(Normalise { norm: self, x, out });
         }
     }
 }
 
 struct Normalise<'a> {
     norm: &'a Norm,
-    x: &'a mut [f32],
+    x: &'a [f32],
+    out: &'a mut [f32],
 }
 
 impl Work for Normalise<'_> {
@@ -92,8 +98,10 @@ impl Work for Normalise<'_> {
         let mean = sum(self.x, |x| x) / count;
         let variance = sum(self.x, |x| (x - mean) * (x - mean)) / count;
         let scale = 1.0 / (variance + NORM_EPS).sqrt();
-        for ((x, w), b) in self.x.iter_mut().zip(&self.norm.weight).zip(&self.norm.bias) {
-            *x = ((*x - mean) * scale).mul_add(*w, *b);
+        let (weight, bias) = (&self.norm.weight[..], &self.norm.bias[..]);
+        let (x, out) = (self.x, self.out);
+        for i in 0..x.len() {
+            out[i] = ((x[i] - mean) * scale).mul_add(weight[i], bias[i]);
         }
     }
 }
@@ -156,6 +164,12 @@ impl Memory {
     }
 }
 
+/// Sixteen numbers of a slice that has them.
+#[inline(always)]
+fn sixteen(x: &[f32], first: usize) -> [f32; LANES] {
+    x[first..].first_chunk().copied().unwrap_or([0.0; LANES])
+}
+
 struct Add<'a> {
     memory: &'a mut Memory,
     k: &'a [f32],
@@ -166,16 +180,24 @@ impl Work for Add<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(self, s: S) {
         let depth = self.k.len() / self.memory.heads;
-        let rows = self.memory.products.chunks_exact_mut(depth);
-        for (i, (row, (key, &k))) in
-            rows.zip(self.memory.keys.iter_mut().zip(self.k)).enumerate()
-        {
-            *key += k;
+        for i in 0..self.k.len() {
+            let k = self.k[i];
+            self.memory.keys[i] += k;
             let head = i / depth * depth;
-            for (sum, &v) in row.iter_mut().zip(&self.v[head..head + depth]) {
-                *sum = k.mul_add(v, *sum);
+            let v = &self.v[head..head + depth];
+            let row = &mut self.memory.products[i * depth..(i + 1) * depth];
+            let mut e = 0;
+            while e + LANES <= depth {
+                let sum = s.fma(s.splat(k), s.load(&sixteen(v, e)), s.load(&sixteen(row, e)));
+                if let Some(place) = row[e..].first_chunk_mut() {
+                    *place = s.floats(sum);
+                }
+                e += LANES;
+            }
+            for e in e..depth {
+                row[e] = k.mul_add(v[e], row[e]);
             }
         }
     }
@@ -191,22 +213,36 @@ impl Work for Read<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Lanes>(self, _: S) {
+    fn run<S: Lanes>(self, s: S) {
         let depth = self.q.len() / self.memory.heads;
-        let heads = self.memory.products.chunks_exact(depth * depth);
-        let parts = self.q.chunks_exact(depth).zip(self.memory.keys.chunks_exact(depth));
-        for ((out, head), (q, keys)) in self.out.chunks_exact_mut(depth).zip(heads).zip(parts) {
-            out.fill(0.0);
+        for first in (0..self.q.len()).step_by(depth) {
+            let q = &self.q[first..first + depth];
+            let keys = &self.memory.keys[first..first + depth];
+            let products = &self.memory.products[first * depth..(first + depth) * depth];
             let mut weight = 0.0f32;
-            for ((row, &q), &key) in head.chunks_exact(depth).zip(q).zip(keys) {
-                weight = q.mul_add(key, weight);
-                for (o, &x) in out.iter_mut().zip(row) {
-                    *o = q.mul_add(x, *o);
-                }
+            for d in 0..depth {
+                weight = q[d].mul_add(keys[d], weight);
             }
             let weight = weight + EPS;
-            for o in out {
-                *o /= weight;
+            let out = &mut self.out[first..first + depth];
+            let mut e = 0;
+            while e + LANES <= depth {
+                let mut sum = s.splat(0.0);
+                for d in 0..depth {
+                    sum = s.fma(s.splat(q[d]), s.load(&sixteen(products, d * depth + e)), sum);
+                }
+                let sum = s.floats(sum);
+                for l in 0..LANES {
+                    out[e + l] = sum[l] / weight;
+                }
+                e += LANES;
+            }
+            for e in e..depth {
+                let mut sum = 0.0f32;
+                for d in 0..depth {
+                    sum = q[d].mul_add(products[d * depth + e], sum);
+                }
+                out[e] = sum / weight;
             }
         }
     }

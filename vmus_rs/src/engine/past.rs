@@ -45,7 +45,8 @@ impl Walk {
 
 /// A token's number in its stream; numbers grow strictly along a well-formed stream.
 pub(crate) fn token_key(token: &Token, bar: usize, step: usize) -> i64 {
-    let bar = i64::try_from(bar).unwrap_or(i64::MAX / KEY_BAR).min(i64::MAX / KEY_BAR / 2) * KEY_BAR;
+    let bar =
+        i64::try_from(bar).unwrap_or(i64::MAX / KEY_BAR).min(i64::MAX / KEY_BAR / 2) * KEY_BAR;
     if token[BARBEAT] == 1 {
         return bar;
     }

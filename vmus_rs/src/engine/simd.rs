@@ -4,6 +4,10 @@
 //! that all of them give the same bits. The plain level is what the compiler makes of the target's
 //! baseline: slow where that has no fused multiply-add (x86-64), NEON on aarch64.
 
+// What is to be compiled for a level must be inlined into it, and closures and iterators are not always:
+// hence loops over indices.
+#![expect(clippy::inline_always)]
+
 use crate::{Error, Result};
 
 /// Numbers in a vector.
@@ -185,12 +189,7 @@ impl Lanes for Plain {
     }
 
     #[inline(always)]
-    fn dot(
-        self,
-        sum: [i32; LANES],
-        a: [i16; 2 * LANES],
-        b: [i16; 2 * LANES],
-    ) -> [i32; LANES] {
+    fn dot(self, sum: [i32; LANES], a: [i16; 2 * LANES], b: [i16; 2 * LANES]) -> [i32; LANES] {
         let mut out = sum;
         for l in 0..LANES {
             let product = |i: usize| i32::from(a[i]) * i32::from(b[i]);
@@ -208,7 +207,7 @@ impl Lanes for Plain {
 /// A finite half-precision float, exactly: the exponent is moved by a multiplication, which also gets the
 /// subnormal ones right.
 #[inline(always)]
-fn widen_half(half: u16) -> f32 {
+pub(crate) fn widen_half(half: u16) -> f32 {
     let magnitude = f32::from_bits((u32::from(half) & 0x7fff) << 13);
     let moved = magnitude * f32::from_bits((127 + 112) << 23);
     f32::from_bits(moved.to_bits() | (u32::from(half) & 0x8000) << 16)

@@ -8,8 +8,8 @@ use super::layers::{DecoderLayer, EncoderLayer};
 use super::matrix::{Matrix, Precision, Room};
 use super::ops::Norm;
 use super::weights::Weights;
-use crate::tokens::Token;
 use crate::Result;
+use crate::tokens::Token;
 
 /// The encoder of melody and accompaniment.
 pub(crate) struct Encoder {
@@ -40,11 +40,7 @@ impl Encoder {
     }
 
     /// Vectors (S, width) of source tokens, each with its chord (ROOT, QUALITY) and place.
-    pub(crate) fn apply(
-        &self,
-        tokens: &[(Token, [usize; 2], Place)],
-        room: &mut Room,
-    ) -> Vec<f32> {
+    pub(crate) fn apply(&self, tokens: &[(Token, [usize; 2], Place)], room: &mut Room) -> Vec<f32> {
         let width = self.norm.weight.len();
         let mut x = vec![0.0; tokens.len() * width];
         for (x, (token, chord, place)) in x.chunks_exact_mut(width).zip(tokens) {

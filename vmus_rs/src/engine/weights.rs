@@ -7,6 +7,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::matrix::{Matrix, Precision};
 use super::ops::Norm;
+use super::simd::widen_half;
 use crate::{Error, Result};
 
 /// The tensors of a file; each may be taken once, and at the end none may be left.
@@ -34,10 +35,8 @@ impl<'a> Weights<'a> {
 
     /// A tensor's numbers in C order.
     pub(crate) fn numbers(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let view = self
-            .file
-            .tensor(name)
-            .map_err(|_| Error::Weights(format!("{name} is missing")))?;
+        let view =
+            self.file.tensor(name).map_err(|_| Error::Weights(format!("{name} is missing")))?;
         self.left.borrow_mut().remove(name);
         if view.shape() != shape {
             let text = format!("{name} has shape {:?}, not {shape:?}", view.shape());
@@ -45,10 +44,7 @@ impl<'a> Weights<'a> {
         }
         let data = view.data();
         let numbers: Vec<f32> = match view.dtype() {
-            Dtype::F16 => data
-                .chunks_exact(2)
-                .map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32())
-                .collect(),
+            Dtype::F16 => halves(data),
             Dtype::BF16 => data
                 .chunks_exact(2)
                 .map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32())
@@ -91,4 +87,14 @@ impl<'a> Weights<'a> {
             bias: self.numbers(&format!("{name}.bias"), &[width])?,
         })
     }
+}
+
+/// Half-precision numbers; those that are not finite become NaN.
+fn halves(data: &[u8]) -> Vec<f32> {
+    const EXPONENT: u16 = 0x7c00;
+    let number = |b: &[u8]| {
+        let half = u16::from_le_bytes([b[0], b[1]]);
+        if half & EXPONENT == EXPONENT { f32::NAN } else { widen_half(half) }
+    };
+    data.chunks_exact(2).map(number).collect()
 }

@@ -1,7 +1,7 @@
 //! Streams being written side by side, one token of each at a time: the weights are read once for all.
 
-use super::heads::{BARBEAT, END, RHYTHM, TYPE, chain};
 use super::grammar::Grammar;
+use super::heads::{BARBEAT, END, RHYTHM, TYPE, chain};
 use super::layers::{Buffers, LayerState};
 use super::matrix::Room;
 use super::ops::{self, Memory};
@@ -71,7 +71,10 @@ enum Source {
     None,
     /// The chord stage's video: one memory a layer.
     Video(Vec<Memory>),
-    Stream { keys: Vec<i64>, windows: Windows },
+    Stream {
+        keys: Vec<i64>,
+        windows: Windows,
+    },
 }
 
 /// One stream in the making.

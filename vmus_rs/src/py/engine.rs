@@ -9,11 +9,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::convert;
+use crate::Error;
 use crate::engine::{
     ATTRIBUTE_NAMES, Dice, Frame, Level, Precision, Random, Request, Rows, Sharing, Sheet,
     SourceName, SourceStream, Stage, logits, write,
 };
-use crate::Error;
 use crate::tokens::Token;
 
 #[derive(FromPyObject)]
@@ -64,9 +64,8 @@ impl PyTask<'_> {
             })
         };
         let mut named = ATTRIBUTE_NAMES.iter().map(dice);
-        let dice = std::array::from_fn(|_| {
-            named.next().unwrap_or(Dice { temperature: 1.0, top_p: 1.0 })
-        });
+        let dice =
+            std::array::from_fn(|_| named.next().unwrap_or(Dice { temperature: 1.0, top_p: 1.0 }));
         let [high, low, more, less] = self.random_state.map(u128::from);
         let source = match (&self.source, &self.chords) {
             (Some(source), Some(chords)) => {
@@ -178,7 +177,7 @@ impl StageEngine {
         &self,
         py: Python<'py>,
         tasks: Vec<PyTask<'py>>,
-        progress: Option<Py<PyAny>>,
+        progress: Option<&Bound<'py, PyAny>>,
         threads: Option<usize>,
         together: usize,
     ) -> PyResult<Vec<Bound<'py, PyArray2<i16>>>> {
@@ -186,6 +185,7 @@ impl StageEngine {
         let threads =
             threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let sharing = Sharing { level: self.level, threads, together };
+        let progress = progress.map(|progress| progress.clone().unbind());
         let mut raised = None;
         let written = py.detach(|| {
             write(&self.stage, requests, sharing, |share| {
