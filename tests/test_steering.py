@@ -69,11 +69,12 @@ def test_a_chase_within_a_calm_film() -> None:
     places = steer(film).places
     chase, calm = places[62:88].mean(axis=0), places[20:55].mean(axis=0)
     assert (chase > calm + 0.2).all()
-    levels = steer(film).levels(0.0, np.arange(2.0, 121.0, 2.0))
-    assert levels.shape == (60, 2)
-    assert levels.min() >= 1
-    assert levels.max() <= 8
-    assert (levels[32:43].mean(axis=0) > levels[10:27].mean(axis=0)).all()
+    bars = steer(film).bars(0.0, np.arange(2.0, 121.0, 2.0))
+    assert bars.shape == (60, 2)
+    assert bars.min() >= 0
+    assert bars.max() <= 1
+    assert np.allclose(bars[10], places[20:22].mean(axis=0))
+    assert (bars[32:43].mean(axis=0) > bars[10:27].mean(axis=0)).all()
 
 
 def test_clip_is_heard() -> None:
@@ -99,21 +100,26 @@ def test_any_length(duration: float) -> None:
     assert found.places.shape == (seconds(duration), 2)
     assert np.isfinite(found.places).all()
     assert 0 < found.minor < 1
-    assert found.levels(duration * 2, np.array([duration * 3])).tolist()[0][0] in range(1, 9)
+    assert np.isfinite(found.bars(duration * 2, np.array([duration * 3]))).all()
 
 
 def test_control_lets_the_user_decide() -> None:
     clip = video(motion=45.0, affect=(-0.9, 0.5))
     ends = np.arange(2.0, 61.0, 2.0)
     own = Control(clip, Settings(density=2, loudness=1))
-    density, loudness = own.levels(0.0, ends)
-    assert set(density.tolist()) == {2}
-    assert set(loudness.tolist()) == {1}
+    wish = own.wish(0.0, ends, 100.0)
+    assert len(set(wish.density.tolist())) == 1
+    assert set(wish.loudness.tolist()) == {1}
+    assert wish.notes == pytest.approx(np.full(30, 4.3 * 2.4))
     note = np.array([[0, 4, 60, 66]], np.int32)
     assert own.dynamics(note)[0, 3] < 60
     assert Control(clip, Settings()).dynamics(note)[0, 3] > 66
     blind = Control(clip, Settings(without=SOURCES))
-    assert not np.any(blind.levels(0.0, ends))
+    free = blind.wish(0.0, ends, 100.0)
+    assert free.free
+    assert not np.any(free.density)
+    assert not np.any(free.loudness)
+    assert free.again(0.1) is None
     assert np.array_equal(blind.dynamics(note), note)
     edge = np.array([[0, 4, 60, 127], [0, 4, 60, 1]], np.int32)
     for level in (1, 8):
@@ -124,6 +130,37 @@ def test_control_lets_the_user_decide() -> None:
     assert len({tonic for tonic, _ in keys}) > 6
     assert sum(mode for _, mode in keys) > 25
     assert keys == [Control(clip, Settings(seed)).key for seed in range(40)]
+
+
+def test_a_wish_is_notes_a_second() -> None:
+    control, ends = Control(video(motion=12.0), Settings()), np.arange(2.0, 61.0, 2.0)
+    slow, fast = control.wish(0.0, ends, 90.0), control.wish(0.0, ends, 135.0)
+    assert np.allclose(slow.notes, fast.notes * 1.5)
+    assert (slow.density >= fast.density).all()
+    middle = replace(slow, density=np.full(30, 4), notes=np.full(30, 20.0))
+    assert middle.again(1.1) is None
+    more, less = middle.again(0.6), middle.again(1.8)
+    assert more is not None
+    assert less is not None
+    assert more.density[0] > 4 > less.density[0] >= 1
+    assert replace(middle, density=np.ones(30, np.int64)).again(2.0) is None  # already the least
+    notes = np.array([[4 * i, 4, 60, 60] for i in range(120)], np.int32)
+    assert middle.ratio(notes) == pytest.approx(120 / 600)
+    assert len(replace(middle, notes=np.full(30, 2.5)).thinned(notes, notes[:0])) == 60
+    assert replace(middle, notes=np.full(30, np.inf)).thinned(notes, notes[:0]) is notes
+
+
+def test_pieces_have_as_many_notes_as_wanted(tmp_path: Path) -> None:
+    composer = Composer(save_tiny(tmp_path))
+    found = []
+    for level in (1, 8):
+        piece = composer.compose(video(24.0), Settings(2, (0, 0), density=level))
+        notes = np.concatenate([piece.melody, piece.accompaniment])
+        found.append(len(notes) / 24.0)
+    sparse, dense = found
+    # The weights are random and play on; what is too much is taken out of the accompaniment.
+    assert sparse < dense
+    assert len(piece.accompaniment) > 0
 
 
 def test_the_composer_hears_the_video(tmp_path: Path) -> None:

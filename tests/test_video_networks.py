@@ -113,6 +113,17 @@ def test_affect_of_the_package(tmp_path: Path) -> None:
         assert ratings.max() <= 7
         rows.append(row)
     assert not np.array_equal(rows[0], rows[1])
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+    light, dark = (
+        network.look(
+            network.prepare(
+                av.VideoFrame.from_ndarray((noise * gain).astype(np.uint8), format="rgb24"),
+                VideoReformatter(),
+            )
+        )
+        for gain in (1.0, 0.1)
+    )
+    assert dark[0] < light[0] - 0.3
     (tmp_path / "bad.onnx").write_bytes(b"nothing")
     with pytest.raises(InputError, match="ONNX"):
         AffectNetwork(tmp_path / "bad.onnx")

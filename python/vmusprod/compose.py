@@ -19,9 +19,13 @@ from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
-from vmusprod.music.pedal import pedal_events
-from vmusprod.music.score import MidiTrack, midi_bytes
+from vmusprod.piece import Piece, chord_notes
 from vmusprod.video.features import VideoFeatures
+
+__all__ = [
+    "CUE_BARS", "MAX_SILENCE", "TEMPO_RANGE", "TEMPO_TOLERANCE", "Composer", "Piece", "Plan",
+    "Progress", "Settings", "chord_notes", "cues", "dice", "motion_tempo", "plan", "video_rows",
+]  # fmt: skip
 
 TICKS_PER_STEP = 55
 TICKS_PER_BEAT = 220
@@ -145,69 +149,6 @@ def _whole_steps(steps: float) -> int:
     return max(round(steps), 1)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A finished piece. Notes are grid notes from bar 0 in `key`; chords one id a beat."""
-
-    plan: Plan
-    key: tuple[int, int]
-    chords: NDArray[np.uint8]
-    melody: tk.Notes
-    accompaniment: tk.Notes
-
-    @property
-    def note_count(self) -> int:
-        """Notes of melody and accompaniment."""
-        return len(self.melody) + len(self.accompaniment)
-
-    def tracks(self, which: str = "all") -> list[MidiTrack]:
-        """MIDI tracks: `all` (melody and accompaniment), or `chords`, `melody`, `accompaniment`."""
-        pedal = pedal_events(self.chords, self.plan.tick)
-        parts = {
-            "melody": lambda: MidiTrack("Melody", self._ticks(self.melody), pedal=pedal),
-            "accompaniment": lambda: MidiTrack(
-                "Accompaniment", self._ticks(self.accompaniment), pedal=pedal
-            ),
-            "chords": lambda: MidiTrack("Chords", self._ticks(chord_notes(self.chords))),
-        }
-        names = ("melody", "accompaniment") if which == "all" else (which,)
-        return [parts[name]() for name in names]
-
-    def midi(self, which: str = "all", text: str = "") -> bytes:
-        """The bytes of a MIDI file, exactly as long as the video."""
-        p = self.plan
-        return midi_bytes(self.tracks(which), p.mspq, p.total_ticks, text, key=self.key)
-
-    def _ticks(self, notes: tk.Notes) -> NDArray[np.int64]:
-        """(N, 4): tick, ticks, pitch, velocity; what rings at the end rings to the last tick."""
-        last = self.plan.bars * tk.STEPS_PER_BAR
-        rows = []
-        for onset, duration, pitch, velocity in notes.tolist():
-            end = onset + duration
-            start = self.plan.tick(onset)
-            stop = self.plan.total_ticks if end >= last else self.plan.tick(end)
-            if stop > start and end > self.plan.pickup:
-                rows.append((start, stop - start, pitch, velocity))
-        return np.array(rows, np.int64).reshape(-1, 4)
-
-
-def chord_notes(chords: NDArray[np.uint8]) -> tk.Notes:
-    """Chords as block chords around middle C, the root an octave below."""
-    rows = []
-    start = 0
-    for beat in range(1, len(chords) + 1):
-        if beat < len(chords) and chords[beat] == chords[start]:
-            continue
-        if chords[start] < tk.NO_CHORD:
-            root, quality = tk.chord_attributes(chords[start : start + 1])
-            tones = np.flatnonzero(tk.CHROMA[root[0], quality[0]])
-            low = 48 + int(chords[start]) // 10 - 12
-            at, length = start * tk.STEPS_PER_BEAT, (beat - start) * tk.STEPS_PER_BEAT
-            rows += [(at, length, pitch, 72) for pitch in [low, *(60 + tones)]]
-        start = beat
-    return np.array(rows, np.int32).reshape(-1, 4)
-
-
 class Composer:
     """The three stages with their weights.
 
@@ -249,6 +190,13 @@ class Composer:
             written = self.engine.write(stage, [cue.task(stage) for cue in cues], tell)
             for cue, tokens in zip(cues, written, strict=True):
                 cue.take(stage, tokens)
+        # Density is followed in part only: a cue far from what its video asks for gets another try.
+        again = [cue for draft in drafts for cue in draft.cues if cue.misses()]
+        if again:
+            tasks = [cue.task("accompaniment") for cue in again]
+            written = self.engine.write("accompaniment", tasks, None)
+            for cue, tokens in zip(again, written, strict=True):
+                cue.take_nearer(tokens)
         return [draft.piece() for draft in drafts]
 
 
@@ -273,7 +221,7 @@ class _Draft:
         chords = np.concatenate([_transpose_chords(c.chords, self.shift) for c in self.cues])
         melody, rest = (
             tk.normalise(np.concatenate([_moved(n, c.first, self.shift, bars) for c, n in part]))
-            for part in ([(c, c.melody) for c in self.cues], [(c, c.rest) for c in self.cues])
+            for part in ([(c, c.melody) for c in self.cues], [(c, c.thinned()) for c in self.cues])
         )
         if "melody" not in self.cues[0].given:
             melody = self.control.dynamics(melody)
@@ -294,9 +242,9 @@ class _Cue:
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
-        levels = draft.control.levels(start, grid.bar_ends(first, bars))
+        self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo)
         tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
-        self.sheet = Sheet(bars, tempo, mode + 1, style, *levels)
+        self.sheet = Sheet(bars, tempo, mode + 1, style, self.wish.density, self.wish.loudness)
         # Chords hear the video itself; how often they change is no matter of density.
         self.chord_sheet = Sheet(bars, tempo, mode + 1, style, free, free)
         self.chords, self.melody, self.rest = np.zeros(0, np.uint8), NO_NOTES, NO_NOTES
@@ -335,6 +283,29 @@ class _Cue:
             self.melody = tk.normalise(tk.decode_notes(tokens))
         else:
             self.rest = tk.normalise(tk.decode_notes(tokens))
+
+    def misses(self) -> bool:
+        """Whether the notes are far from as many as wanted; the levels are moved if so."""
+        other = self.wish.again(self.wish.ratio(self.melody, self.rest))
+        if other is None:
+            return False
+        self.wish = other
+        self.sheet = replace(self.sheet, density=other.density)
+        return True
+
+    def take_nearer(self, tokens: tk.Tokens) -> None:
+        """Keep another accompaniment if it has more nearly as many notes as wanted."""
+        other = tk.normalise(tk.decode_notes(tokens))
+        errors = [
+            abs(np.log(max(self.wish.ratio(self.melody, rest), 0.01)))
+            for rest in (self.rest, other)
+        ]
+        if errors[1] < errors[0]:
+            self.rest = other
+
+    def thinned(self) -> tk.Notes:
+        """The accompaniment with no more notes than the video asks for."""
+        return self.wish.thinned(self.rest, self.melody)
 
 
 def _from_common_key(key: tuple[int, int]) -> int:

@@ -1,8 +1,14 @@
-"""The video's say in one piece: its key, the levels of each bar, how loud the whole is."""
+"""The video's say in one piece: its key, how dense and loud each bar is, how loud the whole is.
+
+Density is notes a second: at 130 bpm a bar needs fewer of them than at 90. The levels that the
+models know count notes a bar, and the models follow them in part only; so what is wanted is kept as
+a number of notes, against which the accompaniment is measured and, where it is too thick, thinned.
+"""
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +16,56 @@ from numpy.typing import NDArray
 
 from vmusprod.models.config import SOURCES
 from vmusprod.music import tokens as tk
-from vmusprod.steering import Steering, steer
+from vmusprod.music.thinning import count_notes, thin
+from vmusprod.steering import LEVELS, Steering, steer
 from vmusprod.video.features import VideoFeatures
 
 __all__ = ["Control"]
 
 _DYNAMICS = 28.0
 """Velocities between the softest and the loudest piece; within a piece the models see to it."""
+_RATE = (2.5, 3.8, 4.8, 5.6, 6.4, 7.1, 8.0, 9.4, 12.0)
+"""Notes a second, eighths of the bars of SymMV and POP909 (the extremes brought in)."""
+_NOTES = (11.0, 13.8, 16.0, 18.5, 21.0, 23.8, 27.8)
+"""Notes a bar between one level and the next, over the same bars."""
+_THICK, _THIN = 1.15, 0.85
+"""Of the notes wanted: what is still left alone."""
+_STEP = 0.18
+"""Of the logarithm of the notes in a bar, from one level to the next."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is wanted of the bars of a cue: levels 1..8 (0: free), and notes (infinite: free)."""
+
+    density: NDArray[np.int64]
+    loudness: NDArray[np.int64]
+    notes: NDArray[np.float64]
+
+    @property
+    def free(self) -> bool:
+        """Whether any number of notes will do."""
+        return not np.isfinite(self.notes).all()
+
+    def ratio(self, *parts: tk.Notes) -> float:
+        """Notes of a cue over those wanted."""
+        found = sum(len(part) for part in parts)
+        return found / max(float(self.notes.sum()), 1.0)
+
+    def again(self, ratio: float) -> Wish | None:
+        """Levels that should come nearer after they gave `ratio`; None if that is near enough."""
+        if self.free or _THIN <= ratio <= _THICK:
+            return None
+        shift = np.clip(round(-np.log(max(ratio, 0.05)) / _STEP), -4, 4)
+        moved = np.clip(self.density + int(shift), 1, LEVELS)
+        return None if np.array_equal(moved, self.density) else replace(self, density=moved)
+
+    def thinned(self, rest: tk.Notes, melody: tk.Notes) -> tk.Notes:
+        """The accompaniment without what is too much beside the melody."""
+        if self.free:
+            return rest
+        room = self.notes * _THICK - count_notes(melody, len(self.notes))
+        return thin(rest, room)
 
 
 class _Wishes(Protocol):
@@ -47,17 +96,21 @@ class Control:
         rng = np.random.default_rng([settings.seed, zlib.crc32(features.motion.tobytes())])
         self.key = self._steering.key(rng)
 
-    def levels(
-        self, start: float, ends: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Density and loudness levels, 1..8, of bars from `start` that end at `ends` (s)."""
-        levels = self._steering.levels(start, ends)
-        if self._blind:
-            levels[:] = 0
-        for column, own in enumerate((self._settings.density, self._settings.loudness)):
+    def wish(self, start: float, ends: NDArray[np.float64], tempo: float) -> Wish:
+        """What is wanted of bars from `start` that end at `ends` (s), at `tempo` bpm."""
+        places = self._steering.bars(start, ends)
+        density, loudness = self._settings.density, self._settings.loudness
+        for column, own in enumerate((density, loudness)):
             if own is not None:
-                levels[:, column] = own
-        return levels[:, 0], levels[:, 1]
+                places[:, column] = (own - 0.5) / LEVELS
+        rate = np.interp(places[:, 0], np.linspace(0, 1, len(_RATE)), _RATE)
+        notes = rate * tk.BEATS_PER_BAR * 60 / tempo
+        levels = 1 + np.searchsorted(_NOTES, notes)
+        loud = np.clip(1 + np.floor(places[:, 1] * LEVELS), 1, LEVELS).astype(np.int64)
+        free = np.zeros(len(ends), np.int64)
+        if self._blind and density is None:
+            levels, notes = free, np.full(len(ends), np.inf)
+        return Wish(levels, free if self._blind and loudness is None else loud, notes)
 
     def dynamics(self, notes: tk.Notes) -> tk.Notes:
         """Notes as loud as the whole piece is to be: the models learnt from songs evened out."""

@@ -184,17 +184,16 @@ class Steering:
     minor: float
     tonics: Array
 
-    def levels(self, start: float, ends: Array) -> NDArray[np.int64]:
-        """Density and loudness levels, 1..8, of bars that end at `ends` (s): (bars, 2).
+    def bars(self, start: float, ends: Array) -> Array:
+        """Density and loudness, 0..1, of bars that end at `ends` (s): (bars, 2).
 
         start: of the first bar, seconds on the video's clock.
         """
-        out = np.zeros((len(ends), 2), np.int64)
+        out = np.zeros((len(ends), 2))
         for bar, end in enumerate(ends):
             first = min(max(int(start), 0), len(self.places) - 1)
             last = min(max(int(np.ceil(end)), first + 1), len(self.places))
-            place = self.places[first:last].mean(axis=0)
-            out[bar] = np.clip(1 + np.floor(place * LEVELS), 1, LEVELS)
+            out[bar] = self.places[first:last].mean(axis=0)
             start = float(end)
         return out
 
