@@ -20,6 +20,7 @@ from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
 from vmusprod.piece import Piece, chord_notes
+from vmusprod.music.tune import oddity
 from vmusprod.video.features import VideoFeatures
 
 __all__ = [
@@ -38,8 +39,10 @@ CUE_BARS = 96
 TEMPO_TOLERANCE = 0.04
 MAX_SILENCE = 3.0
 """Seconds that may pass without a note."""
-STYLE = "pop909"
+STYLE = "symmv"
 """Whose way of playing is asked for (models/task.py)."""
+TUNE_TRIES = 6
+"""How often a melody is written that is unlike any (music/tune.py)."""
 NO_NOTES: tk.Notes = np.zeros((0, 4), np.int32)
 
 Progress = Callable[[str, float], None]
@@ -190,6 +193,8 @@ class Composer:
             written = self.engine.write(stage, [cue.task(stage) for cue in cues], tell)
             for cue, tokens in zip(cues, written, strict=True):
                 cue.take(stage, tokens)
+            if stage == "melody":
+                self._write_better_tunes(cues)
         # Density is followed in part only: a cue far from what its video asks for gets another try.
         again = [cue for draft in drafts for cue in draft.cues if cue.misses()]
         if again:
@@ -198,6 +203,16 @@ class Composer:
             for cue, tokens in zip(again, written, strict=True):
                 cue.take_nearer(tokens)
         return [draft.piece() for draft in drafts]
+
+    def _write_better_tunes(self, cues: Sequence[_Cue]) -> None:
+        """Write melodies that are stuck again, and keep the least odd."""
+        for trial in range(1, TUNE_TRIES):
+            stuck = [cue for cue in cues if oddity(cue.melody, cue.frame.bars)]
+            tasks = [cue.task("melody", trial) for cue in stuck]
+            written = self.engine.write("melody", tasks, None) if tasks else []
+            for cue, tokens in zip(stuck, written, strict=True):
+                other = tk.normalise(tk.decode_notes(tokens))
+                cue.melody = min(cue.melody, other, key=lambda m: oddity(m, cue.frame.bars))
 
 
 class _Draft:
@@ -263,9 +278,9 @@ class _Cue:
         """Whether a stage is still to be written."""
         return stage not in self.written
 
-    def task(self, stage: str) -> Task:
+    def task(self, stage: str, trial: int = 0) -> Task:
         """Return what the stage is to write, once those before it are there."""
-        seed = (self.settings.seed, self.number, STAGES.index(stage))
+        seed = (self.settings.seed, self.number, STAGES.index(stage), trial)
         sheet = self.chord_sheet if stage == "chord" else self.sheet
         mine = Task(self.frame, sheet, dice(stage, self.settings), seed)
         if stage == "chord":

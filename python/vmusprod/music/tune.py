@@ -1,0 +1,42 @@
+"""Whether a melody is one: a model now and then gets stuck on a note, or forgets to come in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vmusprod.music import tokens as tk
+
+__all__ = ["oddity"]
+
+WINDOW = 16
+"""Bars that are looked at together."""
+MAX_REPEATED, MAX_COMMONEST, MAX_EMPTY, MIN_PITCHES = 0.62, 0.58, 0.2, 5
+"""Of 3009 windows of SymMV's melodies, 98 in 100 have fewer notes that repeat the one before, fewer
+of the commonest pitch, fewer bars without melody (0.12), and as many different pitches."""
+_ENOUGH = 16  # notes that should have so many pitches
+
+
+def oddity(melody: tk.Notes, bars: int) -> float:
+    """How far a melody of `bars` bars is outside of what real ones do in its worst 16 bars.
+
+    0 for a melody like any other. `melody`: grid notes (N, 4) from bar 0, one voice.
+    """
+    starts = range(0, max(bars - WINDOW, 0) + 1, WINDOW // 2)
+    return max(_oddity(melody, first, min(WINDOW, bars)) for first in starts)
+
+
+def _oddity(melody: tk.Notes, first: int, bars: int) -> float:
+    start, stop = first * tk.STEPS_PER_BAR, (first + bars) * tk.STEPS_PER_BAR
+    here = melody[(melody[:, 0] < stop) & (melody[:, 0] + melody[:, 1] > start)]
+    spans = np.stack([here[:, 0], here[:, 0] + here[:, 1] - 1], 1) // tk.STEPS_PER_BAR - first
+    heard = np.zeros(bars, bool)
+    for begin, end in np.clip(spans, 0, bars - 1).tolist():
+        heard[begin : end + 1] = True
+    odd = max(float(1 - heard.mean()) - MAX_EMPTY, 0.0)
+    pitches = here[:, 2]
+    if len(pitches) >= _ENOUGH // 2:
+        odd += max(float((np.diff(pitches) == 0).mean()) - MAX_REPEATED, 0.0)
+        odd += max(float(np.bincount(pitches).max() / len(pitches)) - MAX_COMMONEST, 0.0)
+    if len(pitches) >= _ENOUGH:
+        odd += 0.1 * max(MIN_PITCHES - len(np.unique(pitches)), 0)
+    return odd
