@@ -19,8 +19,8 @@ from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
-from vmusprod.piece import Piece, chord_notes
 from vmusprod.music.tune import oddity
+from vmusprod.piece import Piece, chord_notes
 from vmusprod.video.features import VideoFeatures
 
 __all__ = [
