@@ -23,6 +23,7 @@ KEYS = ["input", "outputs", "duration", "tempo", "key", "bars", "notes", "seed",
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VMUS_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("VMUS_JOBS", "1")  # the composer below is this process's alone
 
 
 @pytest.fixture(scope="session")
@@ -243,3 +244,55 @@ def test_names_of_any_bytes_come_through(clip: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout == os.fsencode(tmp_path) + b"/out/caf\xe9 [b].mid\n"
+
+
+@pytest.mark.usefixtures("fake")
+def test_files_go_to_a_url(batch: Path, tmp_path: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory = fsspec.filesystem("memory")
+    url = "memory://bucket/music"
+    done = vmus("generate", batch, "-o", url, "--stems", "parts", "--json", "--quiet")
+    assert done.exit_code == 1
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert rows[0]["outputs"] == [
+        f"{url}/{name}.mid"
+        for name in ("a", "parts/a/chords", "parts/a/melody", "parts/a/accompaniment")
+    ]
+    assert [row["error"] is None for row in rows] == [True, False, True]
+    plain = vmus("generate", batch / "a.mp4", "-o", tmp_path / "a.mid")
+    assert plain.exit_code == 0
+    assert memory.cat_file("/bucket/music/a.mid") == (tmp_path / "a.mid").read_bytes()
+    again = vmus("generate", batch / "a.mp4", "-o", f"{url}/a.mid", "--skip-existing")
+    assert again.exit_code == 0
+    assert again.stdout.splitlines() == [f"{url}/a.mid"]
+    assert "already there" in again.stderr
+    assert {Path(name).name for name in memory.find("/bucket/music")} == {
+        "a.mid", "chords.mid", "melody.mid", "accompaniment.mid",
+    }  # fmt: skip
+
+
+def test_urls_that_cannot_be(batch: Path) -> None:
+    pytest.importorskip("fsspec")
+    for arguments, told in (
+        (("-o", "nonsense://x/y"), "nonsense"),
+        (("-o", "memory://x/y", "--stems", "/tmp/s"), "below it"),
+    ):
+        done = vmus("generate", batch, *arguments)
+        assert done.exit_code == 2
+        assert told in done.stderr
+    assert vmus("generate", "--demo", "-o", "memory://x").exit_code == 2
+
+
+def test_several_at_once_give_the_same_bytes(batch: Path, tmp_path: Path) -> None:
+    """With the weights of the package, in processes of their own."""
+    (batch / "bad.mp4").unlink()
+    one = vmus("generate", batch, "-o", tmp_path / "one", "--jobs", 1)
+    two = vmus("generate", batch, "-o", tmp_path / "two", "--jobs", 2)
+    assert one.exit_code == two.exit_code == 0
+    assert len(list((tmp_path / "one").rglob("*.mid"))) == 2
+    for path in (tmp_path / "one").rglob("*.mid"):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        assert other.read_bytes() == path.read_bytes()
+    assert [
+        line.replace("two", "one") for line in two.stdout.splitlines()
+    ] == one.stdout.splitlines()

@@ -67,7 +67,7 @@ def test_help_loads_nothing_heavy_and_is_fast() -> None:
         (["generate", "v.mp4", "-o", "a.mp3"], "unknown suffix .mp3"),
         (["generate", "v.mp4", "w.mp4", "-o", "a.mid"], "several videos need a folder"),
         (["generate", "v.mp4", "-o", "out", "--format", "ogg"], "unknown format 'ogg'"),
-        (["generate", "v.mp4", "-o", "a.mid", "--demo"], "give videos or --demo"),
+        (["generate", "v.mp4", "-o", "a.mid", "--demo"], "--demo draws its own video"),
         (["generate", "-o", "a.mid"], "no video given"),
         (["train", "chord"], "training needs --pack and -o"),
         (["dataset", "pack", "-o", "a.pack"], "nothing to pack"),

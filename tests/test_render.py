@@ -155,17 +155,23 @@ def test_same_bytes_in_every_process(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("fluidsynth")
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    from vmusprod.music import render
+
     song = chord(tmp_path / "a.mid")
     junk = write(tmp_path / "junk.sf2", b"RIFF not a soundfont at all" * 20)
     with pytest.raises(InputError, match=r"junk\.sf2: not a soundfont"):
         render_wav(song, tmp_path / "a.wav", soundfont=junk)
     with pytest.raises(InputError, match=r"none\.sf2: No such file"):
         render_wav(song, tmp_path / "a.wav", soundfont=tmp_path / "none.sf2")
+    packed = Path(render.__file__).parent / "soundfont" / render.SOUNDFONT
+    cut = write(tmp_path / "cut.sf3", packed.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"cut\.sf3: the soundfont is cut short"):
+        render_wav(song, tmp_path / "a.wav", soundfont=cut)
     with pytest.raises(OutputError, match="no such folder"):
         render_wav(song, tmp_path / "none" / "a.wav")
     with pytest.raises(ValueError, match="sample_rate"):
         render_wav(song, tmp_path / "a.wav", sample_rate=100)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mid", "junk.sf2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mid", "cut.sf3", "junk.sf2"]
 
 
 @pytest.mark.usefixtures("fluidsynth")

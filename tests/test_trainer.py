@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -318,3 +319,19 @@ def test_unwritable_folders(pack: Pack, tmp_path: Path) -> None:
     (tmp_path / "run" / "losses.jsonl").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"losses\.jsonl"):
         Trainer(options(steps=1), pack, tmp_path / "run").run()
+
+
+def test_an_interrupt_loses_no_step(pack: Pack, tmp_path: Path) -> None:
+    run = Trainer(options(), pack, tmp_path)
+
+    def interrupt(row: dict[str, float]) -> None:
+        if row["step"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run.run(interrupt)
+    again = Trainer(options(), pack, tmp_path)
+    assert again.resume()
+    assert again.step == 2
+    assert same(again.model.state_dict(), run.model.state_dict())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

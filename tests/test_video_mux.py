@@ -24,7 +24,7 @@ from video_factory import (
 from vmusprod.errors import InputError, OutputError
 from vmusprod.sound import measure, read_sound
 from vmusprod.video.features import extract_features
-from vmusprod.video.mux import mux_music
+from vmusprod.video.mux import check_container, mux_music
 
 Times = list[tuple[Fraction, Fraction]]
 
@@ -290,7 +290,7 @@ def test_full_disk(tmp_path: Path, music: Path) -> None:
     out = tmp_path / "out.mp4"
     code = (
         "import sys\nfrom vmusprod.errors import OutputError\n"
-        "from vmusprod.video.mux import mux_music\n"
+        "from vmusprod.video.mux import check_container, mux_music\n"
         "try:\n    mux_music(*sys.argv[1:4])\n"
         "except OutputError as error:\n    print(error)\n"
     )
@@ -308,3 +308,11 @@ def test_full_disk(tmp_path: Path, music: Path) -> None:
     assert done.stdout == f"{out}: File too large\n", done.stderr
     assert done.stderr == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "music.wav"]
+
+
+def test_a_container_is_checked_before_anything_is_made(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "in.webm", scenes([1.0]), codec="libvpx")
+    check_container(source, tmp_path / "out.mkv")
+    with pytest.raises(OutputError, match=r"a \.mp4 file cannot hold vp8 pictures"):
+        check_container(source, tmp_path / "out.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["in.webm"]

@@ -95,8 +95,11 @@ def plan(features: VideoFeatures, settings: Settings) -> Plan:
 
     The motion's tempo gives way by up to 4% so that the video holds whole bars, else whole beats,
     else whole 16ths; what is missing to a whole bar is taken from bar 0. A tempo from the user is
-    kept, and the last note rings on for the rest of a 16th.
+    kept, and the last note rings on for the rest of a 16th. Raises ValueError for a tempo outside
+    20..300.
     """
+    if settings.tempo is not None and not 20 <= settings.tempo <= 300:
+        raise ValueError(f"tempo must be 20..300 bpm, not {settings.tempo}")
     wanted = settings.tempo or motion_tempo(features)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
     if settings.tempo is not None:
@@ -227,6 +230,8 @@ class Composer:
             beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
             own_chords = own_melody = None
             if settings.chords is not None:
+                if not len(settings.chords):
+                    raise ValueError("chords must hold one id a beat, not none")
                 everything = np.resize(settings.chords, grid.bars * tk.BEATS_PER_BAR)
                 own_chords = _transpose_chords(everything[beats], -shift)
             if settings.melody is not None:

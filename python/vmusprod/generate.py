@@ -169,6 +169,10 @@ class Generator:
         _check_source(job)
         for path in files:
             self._check_output(path, job)
+        if job.format == "mp4":
+            from vmusprod.video.mux import check_container
+
+            check_container(job.source, job.output)
         chords, melody = self._own_chords, self._own_melody
         composer = self._composer
         features = load_features(

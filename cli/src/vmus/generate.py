@@ -10,6 +10,7 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.many import Jobs, Ray, run_batch
 
 if TYPE_CHECKING:
     from vmusprod.generate import Result
@@ -26,9 +27,12 @@ def generate(
         ),
     ] = None,
     out: Annotated[
-        Path,
+        str,
         typer.Option(
-            "-o", "--out", metavar="OUT", help="A .mid, .wav or .mp4 file, or a folder for many."
+            "-o",
+            "--out",
+            metavar="OUT",
+            help="A .mid, .wav or .mp4 file, or a folder for many; a URL (s3://...), too.",
         ),
     ] = ...,  # type: ignore[assignment]
     format: Annotated[
@@ -84,6 +88,8 @@ def generate(
     json: Annotated[
         bool, typer.Option("--json", help="One JSON line a video, failed ones too.")
     ] = False,
+    at_once: Jobs = None,
+    ray: Ray = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
     """Compose piano music for videos.
@@ -100,8 +106,8 @@ def generate(
     Prints the files written.
     """  # noqa: D301
     with console.report_errors():
+        from vmusprod.batch.music import Destination, MusicWork
         from vmusprod.convert import draw_demo_clip
-        from vmusprod.generate import Generator
         from vmusprod.jobs import OptionError, Options, demo_job, plan_jobs
 
         show = Console(quiet)
@@ -109,20 +115,19 @@ def generate(
             seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
             soundfont, keep_audio, skip_existing, not no_cache,
         )  # fmt: skip
+        there = Destination(out, stems)
         if not demo:
-            jobs = plan_jobs(videos or [], out, format, stems)
-        elif videos:
-            raise OptionError("give videos or --demo, not both")
+            jobs = plan_jobs(videos or [], there.out, format, there.stems)
+        elif videos or there.url is not None:
+            raise OptionError("--demo draws its own video, into a folder of this machine")
         else:
-            jobs = [demo_job(out, format, stems)]
+            jobs = [demo_job(there.out, format, there.stems)]
             draw_demo_clip(jobs[0].source)
             show.line(f"vmus: drew {jobs[0].source}")
-        generator = Generator(options, [job.source for job in jobs])
+        work = there.around(MusicWork(options, [job.source for job in jobs]))
         failed = []
-        for number, job in enumerate(jobs, 1):
-            title = job.source.name if len(jobs) == 1 else f"[{number}/{len(jobs)}] {job.source}"
-            with show.progress(title) as progress:
-                made = generator.run(job, progress)
+        names = [job.source.name for job in jobs]
+        for made in run_batch(show, work, jobs, names, at_once, ray, device):
             _print(made, show, json, debug=console.debugging())
             if made.error is not None:
                 failed.append(made.input)

@@ -65,6 +65,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on with a run found in DIR.")
     ] = True,
+    evaluate_minutes: Annotated[
+        float, typer.Option(help="Measure on the held-out songs so often.")
+    ] = 10.0,
     attention: Annotated[
         Backend,
         typer.Option(metavar="torch|fast-transformers", help="What computes linear attention."),
@@ -107,6 +110,7 @@ def train(
             batch_tokens=batch_tokens, lr=lr, matrix_lr=matrix_lr, warmup=warmup,
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
             device=str(checked_device(device)), init=init, attention=attention.value,
+            evaluate_minutes=evaluate_minutes,
         )  # fmt: skip
         show = Console(quiet)
         trainer = Trainer(options, Pack(pack), out)

@@ -163,7 +163,8 @@ def viterbi(scores: Floats, moves: Floats, changes: Floats) -> NDArray[np.int64]
 
 def agreement(found: NDArray[np.int64], truth: NDArray[np.int64]) -> dict[str, float]:
     """Shares of beats, by mir_eval's rules: `majmin` of those whose truth is a major or minor triad or seventh or none, and
-    `sevenths` of those among M m 7 M7 m7 or none."""
+    `sevenths` of those among M m 7 M7 m7 or none.
+    """
     kind = np.where(truth == NO_CHORD, 0, truth % QUALITIES)
     mode = {0: 0, 1: 1, 2: 0, 3: 0, 4: 1}
     triad = np.array([mode.get(int(q), -2 - int(q)) for q in range(QUALITIES)])

@@ -23,7 +23,7 @@ _CADENCE = (
     {(4, 0), (4, 2), (7, 0), (7, 2), (2, 1), (2, 4), (5, 0), (5, 3)},
 )
 BASS_CEILING = 52
-MIN_CLOSING_NOTES, MAX_CLOSING_NOTES = 3, 6
+MIN_CLOSING_NOTES, MAX_CLOSING_NOTES = 3, 4
 """Of the accompaniment's last chord."""
 
 

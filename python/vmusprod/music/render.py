@@ -166,10 +166,17 @@ def _font(stack: contextlib.ExitStack, chosen: str | os.PathLike[str] | None) ->
         packaged = importlib.resources.files("vmusprod.music") / "soundfont" / SOUNDFONT
         return stack.enter_context(importlib.resources.as_file(packaged))
     try:
-        with Path(chosen).open("rb"):
-            return Path(chosen)
+        with Path(chosen).open("rb") as file:
+            head = file.read(12)
+            size = file.seek(0, os.SEEK_END)
     except OSError as error:
         raise InputError(chosen, error) from error
+    # FluidSynth itself complains on stderr, past every handler.
+    if head[:4] != b"RIFF" or head[8:] not in (b"sfbk", b"DLS "):
+        raise InputError(chosen, "not a soundfont (.sf2, .sf3)")
+    if int.from_bytes(head[4:8], "little") + 8 > size:
+        raise InputError(chosen, "the soundfont is cut short")
+    return Path(chosen)
 
 
 def _kept(blocks: Iterator[Block], file: IO[bytes]) -> Iterator[Block]:

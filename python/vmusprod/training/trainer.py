@@ -32,6 +32,7 @@ from vmusprod.training.distributed import (
     process_group,
     rank_and_world,
 )
+from vmusprod.training.interrupt import deferred_interrupt
 from vmusprod.training.optim import Average, make_optimizers, trapezoid
 from vmusprod.training.plot import plot_losses
 
@@ -184,19 +185,20 @@ class Trainer:
 
         `report` is told step, loss, progress (0..1) and tokens after each step. Raises OutputError
         when a file cannot be written, VmusError when the loss is no longer finite or the other
-        processes cannot be joined.
+        processes cannot be joined. Ctrl-C ends the step, saves the state and is raised then.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as e:
             raise OutputError(self.folder, e) from e
         with process_group(self.world, self.device), use_backend(self.options.attention):
-            self._loop(report)
+            with deferred_interrupt() as is_interrupted:
+                self._loop(report, is_interrupted)
             result = self._evaluate()
             self.save()
         return result
 
-    def _loop(self, report: Report | None) -> None:
+    def _loop(self, report: Report | None, is_interrupted: Callable[[], bool]) -> None:
         began = last_eval = last_save = time.monotonic()
         steps = self._steps()
         spent = self.seconds
@@ -207,6 +209,9 @@ class Trainer:
             row = {"step": self.step, "loss": loss, "progress": progress, "tokens": self.tokens}
             if report is not None:
                 report(row)
+            if is_interrupted():
+                self.save()
+                raise KeyboardInterrupt
             if self.step % 20 == 0:
                 self._log({"train": loss})
             if now - last_save > SAVE_SECONDS:

@@ -5,6 +5,8 @@ With `keep_audio` the original sound stays, and the music goes 12 dB down wherev
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import math
 import os
@@ -38,7 +40,7 @@ from vmusprod.sound import (
 )
 from vmusprod.video.decode import open_video
 
-__all__ = ["mux_music"]
+__all__ = ["check_container", "mux_music"]
 
 RATE = 48000
 CEILING = -2.0  # dB true peak before the encoder, which may add half a dB
@@ -46,11 +48,32 @@ _BIT_RATE = 192_000
 _DUCKED = 10 ** (-12 / 20)
 _AUDIBLE = 10 ** (-42 / 10)  # mean square of the original above which it "sounds"
 _MAX_BOOST = 10 ** (6 / 20)  # of a quiet original; more would raise its noise
-_SOUND_CODECS = {".mp4": "aac", ".m4v": "aac", ".mov": "aac", ".mkv": "aac", ".webm": "libopus"}
+_KINDS = {
+    ".mp4": ("mp4", "aac"),
+    ".m4v": ("ipod", "aac"),
+    ".mov": ("mov", "aac"),
+    ".mkv": ("matroska", "aac"),
+    ".webm": ("webm", "libopus"),
+}
+"""Container and coding of the sound."""
 # What describes the old file rather than its content.
 _DISORDER = 0.25  # seconds back that are a slip, not a new beginning
 _INDEXED = {".mp4", ".m4v", ".mov"}
 _CONTAINER_KEYS = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}
+
+
+def check_container(video: str | os.PathLike[str], out: str | os.PathLike[str]) -> None:
+    """Raise OutputError where a file named `out` cannot hold this video's picture (VP8 in .mp4).
+
+    Nothing is written. Raises InputError for an unreadable `video`.
+    """
+    out = Path(out)
+    container, codec = _kind(out)
+    source, stream = open_video(Path(video))
+    with source:
+        trial = av.open(io.BytesIO(), "w", format=container)
+        with contextlib.closing(trial):
+            _open_streams(out, trial, stream, codec)
 
 
 def mux_music(
@@ -71,9 +94,7 @@ def mux_music(
     has another suffix, or is of a kind that cannot hold this picture's coding (VP8 in .mp4).
     """
     video, wav, out = Path(video), Path(wav), Path(out)
-    codec = _SOUND_CODECS.get(out.suffix.lower())
-    if codec is None:
-        raise OutputError(out, f"not one of {' '.join(_SOUND_CODECS)}")
+    _, codec = _kind(out)
     if out.exists() and out.samefile(video):
         raise OutputError(out, "would replace the video that it is made from")
     with atomic_output(out) as temporary:
@@ -89,6 +110,13 @@ def mux_music(
             if isinstance(error, OSError):
                 raise  # a full disk, say: atomic_output names the file
             raise OutputError(out, f"the picture cannot be copied ({error.strerror})") from error
+
+
+def _kind(out: Path) -> tuple[str, str]:
+    kind = _KINDS.get(out.suffix.lower())
+    if kind is None:
+        raise OutputError(out, f"not one of {' '.join(_KINDS)}")
+    return kind
 
 
 class _Clock:

@@ -1,0 +1,71 @@
+"""Batches: how many at once, where, and one bar for all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from vmus.console import Console
+
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--jobs",
+        min=1,
+        envvar="VMUS_JOBS",
+        show_envvar=True,
+        help="So many files at once [one a core; a GPU: one].",
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Spread the files over a Ray cluster: auto, host:port."),
+]
+
+
+def run_batch(
+    show: Console,
+    work: Any,
+    items: Sequence[Any],
+    names: Sequence[str],
+    jobs: int | None,
+    ray: str | None = None,
+    device: str = "cpu",
+) -> Iterator[Any]:
+    """Yield the results of `work` for all items, in order, with one progress bar for all."""
+    from vmusprod.batch.pool import cores, run_many
+
+    with _bar(show, names) as tell:
+        if ray is not None:
+            from vmusprod.batch.cluster import run_on_cluster
+
+            results = run_on_cluster(work, items, ray, tell)
+        else:
+            results = run_many(work, items, jobs or (cores() if device == "cpu" else 1), tell)
+        for place, result in enumerate(results):
+            tell(place, "done", 1.0)
+            yield result
+
+
+@contextmanager
+def _bar(show: Console, names: Sequence[str]) -> Iterator[Callable[[int, str, float], None]]:
+    if len(names) == 1:
+        with show.progress(names[0]) as progress:
+            yield lambda place, what, done: progress(what, done)
+        return
+    at: dict[int, tuple[str, float]] = {}
+    with show.progress(f"{len(names)} files") as progress:
+
+        def tell(place: int, what: str, done: float) -> None:
+            at[place] = what, 0.0 if math.isnan(done) else done
+            over = sum(what == "done" for what, _ in at.values())
+            busy = [f"{names[i]} ({what})" for i, (what, _) in at.items() if what != "done"]
+            # A file counts when it is done, as its stages are told one after the other.
+            progress(f"{over} done; {', '.join(busy[:3])}", over / len(names))
+
+        yield tell
