@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
+import av
 import mir_eval
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from sounds import chords_sound, write_wav
@@ -66,6 +68,32 @@ def test_any_rate_becomes_mono_at_an_even_level(tmp_path: Path, rate: int, chann
     assert sound.seconds == pytest.approx(1.0, abs=0.01)
     peak = max(float(np.abs(block).max()) for block in sound.blocks(22050))
     assert peak == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("a.mp3", "libmp3lame"), ("a.flac", "flac"), ("a.m4a", "aac"), ("a.ogg", "libopus"),
+     ("a.webm", "libopus")],
+)  # fmt: skip
+def test_usual_formats_are_read(tmp_path: Path, name: str, codec: str) -> None:
+    tone = (0.4 * np.sin(2 * np.pi * 440 * np.arange(96000) / 48000)).astype(np.float32)
+    with av.open(str(tmp_path / name), "w") as file:
+        stream = file.add_stream(codec, rate=48000)
+        assert isinstance(stream, AudioStream)
+        resampler = av.AudioResampler(format=stream.format, layout=stream.layout, rate=48000)
+        frame = av.AudioFrame.from_ndarray(tone[None, :], format="flt", layout="mono")
+        frame.sample_rate = 48000
+        size = stream.codec_context.frame_size or 1024
+        fifo = av.AudioFifo()
+        for part in [*resampler.resample(frame), *resampler.resample(None)]:
+            fifo.write(part)
+        while (piece := fifo.read(size, partial=True)) is not None:
+            file.mux(stream.encode(piece))
+        file.mux(stream.encode(None))
+    sound = survey(tmp_path / name)
+    assert sound.seconds == pytest.approx(2.0, abs=0.1)
+    heard = np.concatenate(list(sound.blocks(22050)))[11025:33075]
+    assert np.fft.rfftfreq(22050, 1 / 22050)[np.abs(np.fft.rfft(heard)).argmax()] == 440.0
 
 
 def test_channels_that_cancel_are_heard(tmp_path: Path) -> None:
