@@ -13,6 +13,7 @@ mod model;
 mod pulse;
 mod smooth;
 mod spectrum;
+mod steady;
 mod track;
 
 use std::ops::Range;

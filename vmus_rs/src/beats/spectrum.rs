@@ -265,9 +265,10 @@ impl Ridge {
             let cost = DRIFT_COST * drift * drift;
             for i in 0..RATES {
                 let value = padded[i + m] - cost;
-                let better = value > stay[i];
-                stay[i] = if better { value } else { stay[i] };
-                move_[i] = if better { mark } else { move_[i] };
+                // Without a branch: vectors have no other way.
+                let better = -i32::from(value > stay[i]);
+                move_[i] = (move_[i] & !better) | (mark & better);
+                stay[i] = stay[i].max(value);
             }
         }
         for i in 0..RATES {

@@ -112,9 +112,10 @@ fn onward(best: &[f32; LENGTHS], cost: &[[f32; LENGTHS]]) -> ([f32; LENGTHS], [u
         let shifted = &padded[m..m + LENGTHS];
         for l in 0..LENGTHS {
             let value = shifted[l] - cost[l];
-            let better = value > most[l];
-            most[l] = if better { value } else { most[l] };
-            move_[l] = if better { mark } else { move_[l] };
+            // Without a branch: vectors have no other way.
+            let better = -i32::from(value > most[l]);
+            move_[l] = (move_[l] & !better) | (mark & better);
+            most[l] = most[l].max(value);
         }
     }
     let from = std::array::from_fn(|l| {

@@ -1,0 +1,73 @@
+//! The pulse of events at one constant rate.
+
+use std::f64::consts::TAU;
+
+use super::pulse::Pulse;
+use super::spectrum::cis;
+
+/// The best constant rate near `rate`, its phase taken from all events.
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+pub(crate) fn constant(time: &[f64], weight: &[f32], mut rate: f64) -> Pulse {
+    let (start, end) = (time[0], time[time.len() - 1]);
+    let mut width = 0.03 * rate;
+    let mut points = (4.0 * width * (end - start).max(1.0)).clamp(21.0, 4001.0) as usize;
+    for _ in 0..4 {
+        let step = 2.0 * width / (points - 1) as f64;
+        let best = scan(time, weight, rate - width, step, points);
+        rate += step * best as f64 - width;
+        width = 4.0 * width / points as f64;
+        points = 21;
+    }
+    let (mut re, mut im) = (0.0, 0.0);
+    let turn: Vec<f64> = time.iter().map(|t| rate * (t - start)).collect();
+    for (t, &w) in turn.iter().zip(weight) {
+        let (sin, cos) = cis((t - t.floor()) as f32);
+        re += f64::from(w * cos);
+        im += f64::from(w * sin);
+    }
+    let shift = im.atan2(re) / TAU;
+    // Against its own constant phase: no window to fool itself with.
+    let cosine = |t: &f64| f64::from(cis((t - shift - (t - shift).floor()) as f32).1);
+    let fit = turn.iter().map(cosine).sum::<f64>() / time.len() as f64;
+    let times = vec![start - 1.0, end + 1.0];
+    let count = vec![-rate - shift, rate * (end + 1.0 - start) - shift];
+    Pulse { times, count, start, end, fit }
+}
+
+/// Which of the rates `from`, `from + step`, ... has the strongest resultant.
+#[expect(clippy::cast_possible_truncation)]
+fn scan(time: &[f64], weight: &[f32], from: f64, step: f64, points: usize) -> usize {
+    let start = time[0];
+    let turned = |rate: f64| -> (Vec<f32>, Vec<f32>) {
+        let turn = |t: &f64| rate * (t - start);
+        time.iter().map(|t| cis((turn(t) - turn(t).floor()) as f32)).unzip()
+    };
+    let (mut im, mut re) = turned(from);
+    let (sin, cos) = turned(step);
+    for ((x, y), &w) in re.iter_mut().zip(&mut im).zip(weight) {
+        *x *= w;
+        *y *= w;
+    }
+    let mut best = (0, f32::NEG_INFINITY);
+    for k in 0..points {
+        let power = total(&re).powi(2) + total(&im).powi(2);
+        if power > best.1 {
+            best = (k, power);
+        }
+        for (((x, y), c), s) in re.iter_mut().zip(&mut im).zip(&cos).zip(&sin) {
+            (*x, *y) = (*x * c - *y * s, *x * s + *y * c);
+        }
+    }
+    best.0
+}
+
+/// Sum in eight lanes.
+fn total(values: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let chunks = values.chunks_exact(8);
+    let rest: f32 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+    }
+    lanes.iter().sum::<f32>() + rest
+}
