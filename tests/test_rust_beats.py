@@ -198,7 +198,7 @@ def test_tracked_stretch(seed: int, drift: float) -> None:
                 continue
             for phase in range(p):
                 features = twin.reading_features(position, table, rate, p, phase)
-                cost = 12 * max(0.75 - float(features[-2]), 0.0)
+                cost = 12 * max(0.85 - float(features[-2]), 0.0)
                 options.append((weights.reading(features) - cost, p, phase))
         _, p, phase = max(options)
         return p, phase, p / rate

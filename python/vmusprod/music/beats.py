@@ -1,8 +1,8 @@
 """Tempo, beats and bars of notes in time.
 
 No published SymMV file has beats: its clock is seconds, and most pianists drift. The Rust core
-finds them (`vmus_rs/src/beats`): the pulse that the onsets follow, how many pulses make a beat, and which
-beats begin a bar. What it weighs is fitted to POP909 (`vmusprod.dataset.metre_fit`).
+finds them (`vmus_rs/src/beats`): the pulse that the onsets follow, how many pulses make a beat, and
+which beats begin a bar. What it weighs is fitted to POP909 (`vmusprod.dataset.metre_fit`).
 """
 
 from __future__ import annotations

@@ -210,11 +210,11 @@ fn changes(time: &[f64], total: &[[f32; 12]], span: f64) -> Vec<f32> {
         .collect()
 }
 
-/// 1 - cosine between what is added from `a` to `b` and from `b` to `c`; a half where one is nothing.
-pub(crate) fn one_less_cosine(a: &[f32; 12], b: &[f32; 12], c: &[f32; 12]) -> f32 {
+/// 1 - cosine between what is added up to `middle` and after it; a half where one is nothing.
+pub(crate) fn one_less_cosine(from: &[f32; 12], middle: &[f32; 12], to: &[f32; 12]) -> f32 {
     let (mut dot, mut left, mut right) = (0.0f32, 0.0f32, 0.0f32);
-    for k in 0..12 {
-        let (x, y) = (b[k] - a[k], c[k] - b[k]);
+    for class in 0..12 {
+        let (x, y) = (middle[class] - from[class], to[class] - middle[class]);
         dot += x * y;
         left += x * x;
         right += y * y;

@@ -22,7 +22,7 @@ const TEMPI: [f64; 8] = [50.0, 60.0, 70.0, 82.0, 97.0, 115.0, 135.0, 160.0];
 const GAPS: [f64; 6] = [0.2, 0.3, 0.4, 0.6, 0.85, 1.2];
 /// Sixteenths that prevail less are finer than the player is exact, and explain nothing: what that
 /// costs a reading, beyond what POP909's exact songs can teach.
-const INEXACT: f32 = 0.75;
+const INEXACT: f32 = 0.85;
 const INEXACT_COST: f32 = 12.0;
 /// Beats that are told apart: bars of two, three and four fit.
 const BAR: usize = 12;
@@ -133,7 +133,7 @@ pub(crate) fn describe(
             out.push(density as f32);
             out.push((density * density) as f32);
             gaps(slot, p, &mut out);
-            for flag in [p.is_multiple_of(3), p.is_multiple_of(2), p.is_multiple_of(4), p == 1] {
+            for flag in [p % 3 == 0, p % 2 == 0, p % 4 == 0, p == 1] {
                 out.push(f32::from(u8::from(flag)));
             }
             out.push(exact);
@@ -180,7 +180,9 @@ fn gaps(slot: &[i64], p: usize, out: &mut Out) {
         number[GAPS.iter().filter(|&&gap| beats > gap).count()] += 1.0;
     }
     let all = (slot.len() as f32 - 1.0).max(1.0);
-    number.iter().for_each(|count| out.push(count / all));
+    for count in number {
+        out.push(count / all);
+    }
 }
 
 /// The likeliest reading with its score.

@@ -3,6 +3,7 @@
 /// Least squares plus `stiffness` times squared second differences; `weight` > 0, as many as values.
 ///
 /// The normal equations have two bands beside the diagonal and are solved as L D L', in linear time.
+#[expect(clippy::many_single_char_names)] // the decomposition's own letters
 pub(crate) fn smooth(value: &[f64], weight: &[f64], stiffness: f64) -> Vec<f64> {
     let n = value.len();
     if n < 3 {

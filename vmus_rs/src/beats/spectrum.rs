@@ -208,18 +208,18 @@ pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
 fn statistic(near: &VecDeque<Block>, middle: usize, taps: &Taps, score: &mut [f32]) {
     let (mut re, mut im, mut square) = ([0.0f32; RATES], [0.0f32; RATES], 0.0f32);
     for (k, block) in near.iter().enumerate() {
-        let d = k.abs_diff(middle);
-        if d > REACH || block.square == 0.0 {
+        let gap = k.abs_diff(middle);
+        if gap > REACH || block.square == 0.0 {
             continue;
         }
-        square += taps.weight[d] * taps.weight[d] * block.square;
-        let sign = if k < middle { -1.0f32 } else { 1.0 };
-        let (c, s) = (&taps.re[d][..RATES], &taps.im[d][..RATES]);
+        square += taps.weight[gap] * taps.weight[gap] * block.square;
+        let side = if k < middle { -1.0f32 } else { 1.0 };
+        let (cos, sin) = (&taps.re[gap][..RATES], &taps.im[gap][..RATES]);
         let (x, y) = (&block.re[..RATES], &block.im[..RATES]);
         for i in 0..RATES {
-            let turn = sign * s[i];
-            re[i] += c[i] * x[i] - turn * y[i];
-            im[i] += c[i] * y[i] + turn * x[i];
+            let turn = side * sin[i];
+            re[i] += cos[i] * x[i] - turn * y[i];
+            im[i] += cos[i] * y[i] + turn * x[i];
         }
     }
     let scale = 1.0 / square.max(1e-3);
@@ -260,14 +260,15 @@ impl Ridge {
             *p = b - top;
         }
         let (mut stay, mut move_) = ([f32::NEG_INFINITY; RATES], [0i32; RATES]);
-        for m in 0..=2 * MAX_DRIFT {
+        for (m, mark) in (0..=2 * MAX_DRIFT).zip(0i32..) {
             let drift = m as f32 - MAX_DRIFT as f32;
             let cost = DRIFT_COST * drift * drift;
             for i in 0..RATES {
                 let value = padded[i + m] - cost;
-                let better = value > stay[i];
-                stay[i] = if better { value } else { stay[i] };
-                move_[i] = if better { m as i32 } else { move_[i] };
+                // Without a branch: vectors have no other way.
+                let better = -i32::from(value > stay[i]);
+                move_[i] = (move_[i] & !better) | (mark & better);
+                stay[i] = stay[i].max(value);
             }
         }
         for i in 0..RATES {

@@ -19,6 +19,8 @@ const STEP: usize = 4;
 /// A squared log ratio of neighbouring beats, and one to the usual beat.
 const CHANGE_COST: f64 = 150.0;
 const DISTANCE_COST: f64 = 1.0;
+/// Frames that are kept behind: a power of two over the longest beat.
+const RING: usize = 32;
 /// Frames whose gains are found together.
 const BATCH: usize = 2048;
 /// Columns that neighbours lend, their distances in beats, and how near one must be, in seconds.
@@ -70,11 +72,10 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
     let at: Vec<usize> = time.iter().map(|t| ((t - start) / frame + 0.5) as usize).collect();
     let kernels = model.kernels();
     let cost = costs();
-    let bias: Vec<f32> =
+    let unusual: Vec<f32> =
         (0..LENGTHS).map(|l| (DISTANCE_COST * log_length(l).powi(2)) as f32).collect();
     // coming[t % RING][l]: the best path whose last beat ends at t, less what a next beat of length
     // l costs; the first may begin anywhere.
-    const RING: usize = 32;
     let mut coming = [[0.0f32; LENGTHS]; RING];
     let mut back: Vec<[u8; LENGTHS]> = vec![[0; LENGTHS]; size];
     let mut gains = Gains { rows: vec![[0.0; LENGTHS]; BATCH], event: 0 };
@@ -84,18 +85,18 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
         if t % BATCH == 0 {
             gains.fill(t, &at, strength, kernels);
         }
-        let mut best = [0.0f32; LENGTHS];
+        let mut ending = [0.0f32; LENGTHS];
         if t >= LONGEST {
             let gain = &gains.rows[t % BATCH];
             for l in 0..LENGTHS {
-                best[l] = coming[(t - SHORTEST - l) % RING][l] + gain[l] - bias[l];
+                ending[l] = coming[(t - SHORTEST - l) % RING][l] + gain[l] - unusual[l];
             }
         }
         if t + LONGEST >= size {
             let place = t + kept - size;
-            last[place] = best;
+            last[place] = ending;
         }
-        let (next, from) = onward(&best, &cost);
+        let (next, from) = onward(&ending, &cost);
         coming[t % RING] = next;
         back[t] = from;
     }
@@ -107,19 +108,20 @@ fn onward(best: &[f32; LENGTHS], cost: &[[f32; LENGTHS]]) -> ([f32; LENGTHS], [u
     let mut padded = [f32::NEG_INFINITY; LENGTHS + 2 * STEP];
     padded[STEP..STEP + LENGTHS].copy_from_slice(best);
     let (mut most, mut move_) = ([f32::NEG_INFINITY; LENGTHS], [0i32; LENGTHS]);
-    for (m, cost) in (0i32..).zip(cost) {
-        let shifted = &padded[m as usize..m as usize + LENGTHS];
+    for ((m, mark), cost) in (0..).zip(0i32..).zip(cost) {
+        let shifted = &padded[m..m + LENGTHS];
         for l in 0..LENGTHS {
             let value = shifted[l] - cost[l];
-            let better = value > most[l];
-            most[l] = if better { value } else { most[l] };
-            move_[l] = if better { m } else { move_[l] };
+            // Without a branch: vectors have no other way.
+            let better = -i32::from(value > most[l]);
+            move_[l] = (move_[l] & !better) | (mark & better);
+            most[l] = most[l].max(value);
         }
     }
-    let mut from = [0u8; LENGTHS];
-    for l in 0..LENGTHS {
-        from[l] = (l + move_[l] as usize).saturating_sub(STEP) as u8;
-    }
+    let from = std::array::from_fn(|l| {
+        let place = usize::try_from(move_[l]).unwrap_or(STEP) + l;
+        u8::try_from(place.saturating_sub(STEP)).unwrap_or(0)
+    });
     (most, from)
 }
 
