@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from twins import Row
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "vmus_rs" / "src" / "melody" / "weights.bin"
-FAR, LONG, MOST = 25, 64, 8.0
+FAR, LONG, MOST, READY = 25, 64, 8.0, 0.4
 SIZES = [88, 20, 16, 25, 26, 26, 26, 26, 20, 64, 34, 50, 34, 50, 34, 50, 34, 50, 25, 169, 169]
 SIZES += [17, 64, 16, 16, 16, 16, 17, 32, 16, 16, 25, 25, 16]
 NOTE, PLACE, JUDGE, GATES, VALUE, LINE = 32, 32, 24, 4, 8, 6
@@ -253,7 +253,7 @@ def line_score(notes: list[Row], odds: NDArray[np.float32], chosen: list[bool]) 
     line = [i for i, j in enumerate(song.order) if chosen[j]]
     total = 0.0
     for k, i in enumerate(line):
-        total += float(odds[song.order[i]]) + 0.75
+        total += float(odds[song.order[i]]) + READY
         if k:
             total -= transition(song, odds, line[k - 1], i)
     return total
@@ -264,7 +264,7 @@ def transition(song: Song, odds: NDArray[np.float32], a: int, b: int) -> float:
     (o, d, p, _), (onset, _, pitch, _) = song.notes[a], song.notes[b]
     if onset <= o:
         return math.inf
-    candidates = [j for j in range(a, b) if odds[song.order[j]] + 0.75 > -3]
+    candidates = [j for j in range(a, b) if odds[song.order[j]] + READY > -3]
     if len(candidates) > 10:
         return 0.0  # too far back to be looked at
     cut = max(d - (onset - o), 0) / d
@@ -276,7 +276,7 @@ def best_line_score(notes: list[Row], odds: NDArray[np.float32]) -> float:
     song = Song(notes)
     scores: list[float] = []
     for i, j in enumerate(song.order):
-        own = float(odds[j]) + 0.75
+        own = float(odds[j]) + READY
         if own <= -3:
             scores.append(-math.inf)
             continue

@@ -141,7 +141,7 @@ def state_changes(changes: Floats) -> Floats:
     kind = np.where(ids == NO_CHORD, QUALITIES, ids % QUALITIES)
     step = (ids[None] // 10 - ids[:, None] // 10) % 12
     step[NO_CHORD], step[:, NO_CHORD] = 0, 0
-    result = changes[kind[:, None], kind[None], step]
+    result: Floats = changes[kind[:, None], kind[None], step]
     np.fill_diagonal(result, -np.inf)
     return result
 

@@ -4,7 +4,7 @@ use super::notes::Song;
 use super::small;
 
 /// Added to every note's score: how gladly a line takes a note in.
-const READY: f32 = 0.75;
+const READY: f32 = 0.4;
 /// A note below this is never taken in.
 const LEAST: f32 = -3.0;
 /// How many notes back the line looks at the cost of going on from one to the next.
