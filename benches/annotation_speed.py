@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         whole = steps(every[:: max(1, len(every) // options.songs)], Path(name))
         slow = chorder(every[:: max(1, len(every) // options.chorder)])
         print(
-            f"chorder alone: {1000 * slow:.1f} ms a song; annotation {slow / whole:.0f} times as fast"
+            f"chorder alone: {1000 * slow:.1f} ms a song;"
+            f" annotation {slow / whole:.0f} times as fast"
         )
         cores = len(os.sched_getaffinity(0))
         begin = time.perf_counter()

@@ -26,7 +26,8 @@ _USUAL_TEMPI = (20.0, 400.0)
 _NO_BARS = ("1/4", "2/4")
 _CLEARLY = 1.05  # other sixteenths than the file's beats must have so much more weight
 # A file's own sixteenths are the song's from this concentration on (of notes that know nothing of
-# them it is below 0.1), or where so many onsets lie within a tenth of one from sixteenths and triplets.
+# them it is below 0.1), or where so many onsets lie within a tenth of one from sixteenths and
+# triplets.
 _FITS = 0.6
 _TRUSTED = 0.85
 _NEAR = 0.1

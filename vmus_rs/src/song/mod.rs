@@ -209,8 +209,8 @@ mod tests {
         let song = sample(Melody::Skyline, Chords::Recognized).unwrap();
         assert_eq!(song.is_melody, [false, false, true, true]);
         assert_eq!(song.chords[..4], [0; 4]);
-        assert!(song.chord_lab.starts_with("0.0000\t2.0000\tC:maj\n"), "{}", song.chord_lab);
-        assert!(song.chord_txt.starts_with("0 880 CM\n"), "{}", song.chord_txt);
+        assert!(song.chord_lab.starts_with("0.0000\t4.0000\tC:maj\n"), "{}", song.chord_lab);
+        assert!(song.chord_txt.starts_with("0 1760 CM\n"), "{}", song.chord_txt);
         assert!(song.beats_txt.starts_with("0.0000\t1\n0.5000\t2\n"), "{}", song.beats_txt);
         assert_eq!(song.melody_midi[..4], *b"MThd");
         assert!(song.fit.concentration > 0.9 && song.fit.most_moved < 0.021);
