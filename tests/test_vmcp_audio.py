@@ -23,9 +23,10 @@ def tagger(shared: Path) -> Path:
     return shared / "models" / "music_tagging" / "mtat-musicnn.pth"
 
 
-def _midi(path: Path, step: int, pitch: int) -> Path:
-    notes = np.array([[t, step, pitch + t // step % 3 * 4, 90] for t in range(0, 220 * 12, step)])
-    write_midi(path, [MidiTrack("piano", notes)], 500_000, 220 * 12, "")
+def _midi(path: Path, step: int, pitch: int, beats: int = 12) -> Path:
+    ticks = range(0, 220 * beats, step)
+    notes = np.array([[t, step, pitch + t // step % 3 * 4, 90] for t in ticks])
+    write_midi(path, [MidiTrack("piano", notes)], 500_000, 220 * beats, "")
     return path
 
 
@@ -53,7 +54,7 @@ def test_the_audio_side_trains_and_scores(tagger: Path, tmp_path: Path) -> None:
     lines = ["video,music"]
     for seed in range(8):
         pair(seed)[0].save(tmp_path / f"v{seed}.npz")
-        _midi(tmp_path / f"m{seed}.mid", 55 if seed % 2 else 220, 40 + 4 * seed)
+        _midi(tmp_path / f"m{seed}.mid", 55 if seed % 2 else 220, 40 + 4 * seed, beats=6)
         lines.append(f"v{seed}.npz,m{seed}.mid")
     table = tmp_path / "pairs.csv"
     table.write_text("\n".join(lines) + "\n")
