@@ -2,8 +2,8 @@
 
     python benches/engine_precision.py PACK [--songs 10] [--weights DIR]
 
-PACK: of `vmus dataset pack`. Teacher-forced in the Rust engine; nats a token over all attributes, as
-`vmus train STAGE --evaluate PACK` reports them, and how much more that is than in f32.
+PACK: of `vmus dataset pack`. Teacher-forced in the Rust engine; nats a token over all attributes,
+as `vmus train STAGE --evaluate PACK` reports them, and how much more that is than in f32.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=default_weights())
     options = parser.parse_args()
     engines = {p: RustEngine(options.weights, precision=p) for p in ("f32", "f16", "int8")}
-    print(f"{'stage':15}{'songs':>6}{'tokens':>8}" + "".join(f"{p:>10}" for p in engines), "int8 - f32")
+    names = "".join(f"{p:>10}" for p in engines)
+    print(f"{'stage':15}{'songs':>6}{'tokens':>8}{names}  int8 - f32")
     for stage in STAGES:
         trained = set(str(engines["f32"].about[stage].get("songs", "")).split())
         songs = [s for s in Pack(options.pack).songs("val") if song_mark(s.id) not in trained]

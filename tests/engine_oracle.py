@@ -63,9 +63,9 @@ def torch_logits(model: Stage, song: PackedSong) -> dict[str, NDArray[np.float32
     return _logits(model, model(batch.decoder, memory, where)[batch.rows], batch.target)
 
 
-def _logits(model: Stage, hidden: torch.Tensor, target: torch.Tensor) -> dict[
-    str, NDArray[np.float32]
-]:
+def _logits(
+    model: Stage, hidden: torch.Tensor, target: torch.Tensor
+) -> dict[str, NDArray[np.float32]]:
     h = model.heads.norm(hidden)
     out = {"type": model.heads.kind(h)}
     for kind in stage_types(model.config.stage):

@@ -132,8 +132,11 @@ def test_profile_says_where_time_went(clip: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize(
     ("options", "words"),
-    [(("--engine", "abacus"), "auto, rust, torch"), (("--engine", "rust", "--device", "cuda"), "CPU")],
-)  # fmt: skip
+    [
+        (("--engine", "abacus"), "auto, rust, torch"),
+        (("--engine", "rust", "--device", "cuda"), "CPU"),
+    ],
+)
 def test_engines_that_cannot_be(
     options: tuple[str, ...], words: str, clip: Path, tmp_path: Path
 ) -> None:

@@ -122,9 +122,7 @@ def test_cues_cover_the_bars(bars: int) -> None:
 
 
 @pytest.fixture(scope="module", params=["rust", "torch"])
-def composer(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Composer:
+def composer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Composer:
     weights = save_tiny(tmp_path_factory.mktemp("weights"), 5)
     return Composer(weights=weights, engine=str(request.param))
 
@@ -243,9 +241,7 @@ def test_chords_as_notes() -> None:
     assert len(chord_notes(np.full(4, 120, np.uint8))) == 0
 
 
-def test_the_controls_reach_the_models(
-    composer: Composer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_controls_reach_the_models(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[Task] = []
     original = composer.engine.write
 

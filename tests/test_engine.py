@@ -84,9 +84,7 @@ def test_the_chord_stage_sees_the_video(names: tuple[str, ...], song: PackedSong
 
 @pytest.mark.parametrize("precision", ["f32", "f16", "int8"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_simd_level_gives_the_same_bits(
-    stage: str, precision: str, song: PackedSong
-) -> None:
+def test_every_simd_level_gives_the_same_bits(stage: str, precision: str, song: PackedSong) -> None:
     task, tokens = song_task(stage, song)
     made = [
         stage_engine(MODELS[stage], precision, level).logits(task, tokens[:60]) for level in LEVELS

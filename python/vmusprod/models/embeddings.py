@@ -26,7 +26,8 @@ class Context:
     """What is known of each token's place, all (T,) long.
 
     bar: absolute; step: 16th in the bar; timing: hundredths of the piece, 0..100; tempo: level;
-    mode: 0 unknown, 1 major, 2 minor; style: see task.STYLES; density, loudness: see CONTROL_LEVELS.
+    mode: 0 unknown, 1 major, 2 minor; style: see task.STYLES; density, loudness: see
+    CONTROL_LEVELS.
     """
 
     bar: Tensor

@@ -91,7 +91,7 @@ impl Heads {
         let Some(head) = &self.attributes[attribute] else { return };
         let mut inner = Vec::new();
         head.map.apply(h, room, &mut inner);
-        let hidden = head.map.rows();
+        let hidden = head.map.rows;
         for (z, token) in inner.chunks_exact_mut(hidden).zip(tokens) {
             for (given, table) in &head.given {
                 let value = usize::try_from(token[*given]).unwrap_or(0);

@@ -15,6 +15,7 @@ mod layers;
 mod matrix;
 mod ops;
 mod past;
+mod product;
 mod request;
 mod run;
 mod simd;

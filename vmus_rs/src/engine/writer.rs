@@ -251,7 +251,7 @@ pub(crate) fn choose(
 ) -> Vec<Result<Token>> {
     let mut chosen: Vec<Result<Token>> = Vec::with_capacity(slots.len());
     stage.heads.kind.apply(&work.h, room, &mut work.out);
-    for (slot, logits) in slots.iter_mut().zip(work.out.chunks_exact(stage.heads.kind.rows())) {
+    for (slot, logits) in slots.iter_mut().zip(work.out.chunks_exact(stage.heads.kind.rows)) {
         let mut types = slot.grammar.types();
         let rhythm = RHYTHM.unsigned_abs() as usize;
         if slot.in_bar >= MAX_BAR_TOKENS && types[rhythm] {
