@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmusprod.dataset.muvi import Muvi
 from vmusprod.errors import InputError, VmusError
@@ -16,6 +17,9 @@ from vmusprod.vmcp.midi import midi_seconds
 from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.pairs import AUDIO_SUFFIXES, MIDI_SUFFIXES, PairFiles, find_pairs
 from vmusprod.vmcp.rows import Rows, music_rows
+
+if TYPE_CHECKING:
+    from vmusprod.vmcp.tagger import Tagger
 
 __all__ = ["MuviSource", "PairInput", "PairSource", "pair_source", "read_music"]
 
@@ -47,13 +51,14 @@ class FileSource:
             if name in broken:
                 continue
             try:
-                features = known[name] if name in known else load_features(pair.video)
+                if name not in known:
+                    # Colour is most of it, and nothing here looks at it.
+                    known[name] = replace(load_features(pair.video), color=None)
             except VmusError as error:
                 failed.append(error)
                 broken.add(name)
                 continue
-            known[name] = features
-            yield PairInput(name, features, pair.music)
+            yield PairInput(name, known[name], pair.music)
 
 
 class MuviSource:
@@ -112,7 +117,7 @@ def read_music(path: Path, kind: str, tagger: Path | None) -> tuple[Rows, bool]:
 
 
 @lru_cache(maxsize=1)
-def _tagger(path: Path):  # type: ignore[no-untyped-def]
+def _tagger(path: Path) -> Tagger:
     from vmusprod.vmcp.tagger import Tagger
 
     return Tagger(path)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod._vmus_rs import decode_chords
+from vmusprod.errors import VmusError
 from vmusprod.music.beats import fit_grid
 from vmusprod.music.grid import Grid, grid_notes, regular_grid
 from vmusprod.music.score import TimedNotes, read_midi
@@ -39,10 +40,12 @@ def midi_seconds(path: str | os.PathLike[str]) -> MusicSeconds:
 
 
 def notes_seconds(notes: TimedNotes, grid: Grid | None = None) -> MusicSeconds:
-    """Describe at least one note, to the full second (at least one) that the last note sounds in.
+    """Describe notes, to the full second (at least one) that the last of them sounds in.
 
-    `grid`: where the beats are; found from the notes if not given.
+    `grid`: where the beats are; found from the notes if not given. Raises VmusError for no notes.
     """
+    if len(notes) == 0:
+        raise VmusError("no notes to listen to")
     count = max(1, int(notes.offset.max()))
     density = np.expm1(_line(np.log1p(_sounding(notes, count)), _DENSITY))
     loudness = np.exp(_line(np.log(_rms(notes, count) + _FAINT), _LOUDNESS)) - _FAINT

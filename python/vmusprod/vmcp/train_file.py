@@ -49,8 +49,11 @@ def train_file(
 
     folds: cross-validate first, 0 for not; candidates: of its figures. midi: a folder of MIDI files
     of the kind that will be scored, whose mean is noted (`fit_midi_shift`; at most 200 are read).
-    Raises InputError, OutputError; VmusError: too few pairs, no CLIP features for the clip side.
+    Raises InputError, OutputError; VmusError: too few pairs, no CLIP features for the clip side,
+    `midi` with the audio side.
     """
+    if midi is not None and music == "audio":
+        raise VmusError("the audio side renders MIDI before it hears it: MIDI's mean is not for it")
     options = options or FitOptions()
     # The data set the numbers of columns (`fit`); these only have to be possible.
     config = VmcpConfig(side, music, 768, 1, semantic=768 if side == "clip" else 0)

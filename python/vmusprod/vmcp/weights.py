@@ -25,13 +25,10 @@ def save_vmcp(path: Path, model: Vmcp, about: dict[str, object]) -> None:
         name: weight.detach().to("cpu", torch.float16).contiguous()
         for name, weight in model.state_dict().items()
     }
-    header = {
-        "format": FORMAT,
-        "config": json.dumps(model.config.to_dict()),
-        "about": json.dumps(about),
-    }
+    # One entry: safetensors writes several in an order that changes from run to run.
+    header = {"format": FORMAT, "config": model.config.to_dict(), "about": about}
     with atomic_output(path) as part:
-        part.write_bytes(save(weights, metadata=header))
+        part.write_bytes(save(weights, metadata={"vmcp": json.dumps(header)}))
 
 
 def load_vmcp(path: Path) -> tuple[Vmcp, dict[str, object]]:
@@ -41,11 +38,10 @@ def load_vmcp(path: Path) -> tuple[Vmcp, dict[str, object]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
+            header = json.loads((file.metadata() or {}).get("vmcp", "{}"))
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
                 raise InputError(path, "not VMCP weights")
-            config = VmcpConfig.from_dict(json.loads(header["config"]))
-            about = json.loads(header.get("about", "{}"))
+            config, about = VmcpConfig.from_dict(header["config"]), header["about"]
             with torch.device("meta"):
                 wanted = {name: list(w.shape) for name, w in Vmcp(config).state_dict().items()}
             shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
