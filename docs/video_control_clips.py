@@ -1,6 +1,6 @@
 """Another version of a video, darker or faster: pairs that differ in one thing only.
 
-    python docs/video_control_clips.py VIDEO OUT.mp4 [--gain 0.15] [--speed 6]
+python docs/video_control_clips.py VIDEO OUT.mp4 [--gain 0.15] [--speed 6]
 """
 
 from __future__ import annotations

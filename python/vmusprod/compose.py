@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod._vmus_rs import decode_chords
 from vmusprod.alignment import aligned_steps
 from vmusprod.control import Control
-from vmusprod.models.config import STAGES
+from vmusprod.models.config import STAGES, SYSTEMS
 from vmusprod.models.engine import Engine, load_engine
 from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
@@ -186,7 +187,8 @@ class Composer:
 
         progress: told the stage and the fraction of all pieces, 0..1.
         """
-        drafts = [_Draft(features, settings) for features, settings in wanted]
+        system = str(self.about["accompaniment"].get("system", SYSTEMS[0]))
+        drafts = [_Draft(features, settings, system) for features, settings in wanted]
         for stage in STAGES:
             cues = [cue for draft in drafts for cue in draft.cues if cue.lacks(stage)]
             tell = None if progress is None else partial(progress, stage)
@@ -218,7 +220,8 @@ class Composer:
 class _Draft:
     """A piece in the making: its cues, in the common key."""
 
-    def __init__(self, features: VideoFeatures, settings: Settings) -> None:
+    def __init__(self, features: VideoFeatures, settings: Settings, system: str) -> None:
+        self.system = system
         self.grid = plan(features, settings)
         self.control = Control(features, settings)
         self.key = settings.key or self.control.key
@@ -273,6 +276,12 @@ class _Cue:
             self.melody = _moved(settings.melody, -first, -draft.shift, bars)
             self.written.add("melody")
         self.given = frozenset(self.written)
+        self.bare = draft.system == "video2music"
+        if draft.system != SYSTEMS[0]:  # one of the reduced ones: the last stage writes it all
+            self.written.add("melody")
+        if self.bare and "chord" not in self.written:
+            self.chords = np.full(bars * tk.BEATS_PER_BAR, tk.NO_CHORD, np.uint8)
+            self.written.add("chord")
 
     def lacks(self, stage: str) -> bool:
         """Whether a stage is still to be written."""
@@ -286,7 +295,8 @@ class _Cue:
         if stage == "chord":
             return replace(mine, video=self.video)
         melody = self.melody if stage == "accompaniment" else None
-        source = tk.encode(self.frame.bars, chords=self.chords, notes=melody)
+        chords = None if self.bare else self.chords
+        source = tk.encode(self.frame.bars, chords=chords, notes=NO_NOTES if self.bare else melody)
         return replace(mine, source=source, chords=self.chords, melody=melody)
 
     def take(self, stage: str, tokens: tk.Tokens) -> None:
@@ -298,6 +308,8 @@ class _Cue:
             self.melody = tk.normalise(tk.decode_notes(tokens))
         else:
             self.rest = tk.normalise(tk.decode_notes(tokens))
+            if self.bare and "chord" not in self.given:
+                self.chords = decode_chords(self.rest, len(self.chords))
 
     def misses(self) -> bool:
         """Whether the notes are far from as many as wanted; the levels are moved if so."""

@@ -93,8 +93,7 @@ class Control:
         self._blind = set(SOURCES) <= set(settings.without)
         self._steering: Steering = steer(features, settings.without)
         # Other dice for another video, so that a batch with one seed has different keys.
-        rng = np.random.default_rng([settings.seed, zlib.crc32(features.motion.tobytes())])
-        self.key = self._steering.key(rng)
+        self.key = self._steering.key(settings.seed, zlib.crc32(features.motion.tobytes()))
 
     def wish(self, start: float, ends: NDArray[np.float64], tempo: float) -> Wish:
         """What is wanted of bars from `start` that end at `ends` (s), at `tempo` bpm."""

@@ -101,6 +101,7 @@ def evaluate_stage(
     """
     from vmusprod.dataset.pack import Pack, PackedSong, song_mark
     from vmusprod.devices import checked_device
+    from vmusprod.models.config import SYSTEMS
     from vmusprod.models.weight_file import default_weights
     from vmusprod.models.weights import load_stage
     from vmusprod.training.data import StageData
@@ -118,9 +119,10 @@ def evaluate_stage(
     if not unseen:
         raise InputError(pack, "holds no song that the weights were not trained on")
     sources = tuple(name for name in model.config.sources if name not in without)
-    data = StageData(unseen, stage, sources)
+    system = str(about.get("system", SYSTEMS[0]))
+    data = StageData(unseen, stage, sources, system=system)
     loss = evaluate(model.to(target), data, target)["nats_per_token"]
-    return StageLoss(stage, data.tokens, loss, ngram_loss(seen, unseen, stage))
+    return StageLoss(stage, data.tokens, loss, ngram_loss(seen, unseen, stage, system))
 
 
 def _midi_files(folder: Path) -> Sequence[Path]:

@@ -37,11 +37,16 @@ _HATS = 6  # hat functions of the place in the video
 _FULL_LENGTH = 90.0  # seconds; in a shorter video its beginning and end shape the music less
 _HABIT = np.array([0.5, 0.25, 0.0, 0.35])
 """Weights of a video's mean motion, cuts, valence and arousal (standardised) in its activity."""
+_EVERYDAY = np.array([2.1, 0.3, 0.0, 0.0]), np.array([0.6, 0.25, 0.5, 0.4])
+"""Means and spreads by which a video is called active: of everyday video, set by hand. Music videos
+have a cut every other second; beside them anything else would be a still life."""
 _HABIT_PIXELS = np.array([0.25, 0.25])
 _HABIT_CLIP = np.array([0.05, 0.10])
 """Of the activity in density and loudness, without and with CLIP."""
-_SADNESS = 2.2, 1.2
+_SADNESS = 2.2, 0.6
 """Of valence in the log odds of minor, without and with CLIP."""
+_GOLDEN = 0x9E3779B97F4A7C15  # of 2**64
+_SPREAD = 0xD1B54A32D192ED03  # any odd number, to tell videos apart
 _MINOR = -0.6
 """Log odds of minor, pixels alone, for a picture of middling valence."""
 
@@ -129,20 +134,21 @@ class Heads:
         except Exception as error:  # what numpy raises on a damaged archive is without end
             raise InputError(path, f"not vmus's steering heads ({error})") from error
 
-    def activity(self, seen: Seen) -> float:
-        """How active a video is beside the training videos: mean 0, about -2.5..2.5."""
-        z = (seen.mean - self.pixel_mean) / self.pixel_spread
+    def activity(self, seen: Seen, everyday: bool = True) -> float:
+        """How active a video is, about -2.5..2.5, beside everyday or the training videos."""
+        mean, spread = _EVERYDAY if everyday else (self.pixel_mean, self.pixel_spread)
+        z = (seen.mean - mean) / spread
         here = np.isfinite(z)
         if not here.any():
             return 0.0
         weights = _HABIT * here
         return float(np.clip(weights @ np.where(here, z, 0.0) / max(weights.sum(), 0.3), -2.5, 2.5))
 
-    def ranks(self, seen: Seen) -> Array:
+    def ranks(self, seen: Seen, everyday: bool = True) -> Array:
         """Density and loudness as the heads say, before they are ranked: (S, 2)."""
         near = np.concatenate([np.nan_to_num(seen.pixels - seen.mean), seen.place], axis=1)
         near[:, len(PIXELS) :] -= seen.place.mean(axis=0)
-        active = self.activity(seen)
+        active = self.activity(seen, everyday)
         if seen.semantic is None:
             return np.asarray(near @ self.pixels + _HABIT_PIXELS * active)
         mean = seen.semantic.mean(axis=0)
@@ -197,10 +203,15 @@ class Steering:
             start = float(end)
         return out
 
-    def key(self, rng: np.random.Generator) -> tuple[int, int]:
-        """A tonic and a mode by the dice."""
-        tonic = int(rng.choice(12, p=self.tonics))
-        return tonic, int(rng.random() < self.minor)
+    def key(self, seed: int, video: int) -> tuple[int, int]:
+        """A tonic and a mode by the dice; `video` is any number of the video's own.
+
+        Seeds in a row share out the modes as their probability says (the golden ratio's multiples
+        are spread evenly), so that ten pieces for a sad film are not seven in major by bad luck.
+        """
+        tonic = int(np.random.default_rng([seed, video]).choice(12, p=self.tonics))
+        turn = (seed * _GOLDEN + video * _SPREAD) % (1 << 64) / (1 << 64)
+        return tonic, int(turn < self.minor)
 
 
 @cache

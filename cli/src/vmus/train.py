@@ -28,6 +28,14 @@ class Size(StrEnum):
     paper = "paper"
 
 
+class System(StrEnum):
+    """The paper's system and its reduced ones."""
+
+    v_musprod = "v-musprod"
+    video2chord2music = "video2chord2music"
+    video2music = "video2music"
+
+
 class Backend(StrEnum):
     """What computes linear attention."""
 
@@ -69,6 +77,14 @@ def train(
             metavar="SOURCES", help="Sources of the video to leave out: 'semantic,color,...'."
         ),
     ] = None,
+    system: Annotated[
+        System,
+        typer.Option(
+            metavar="NAME",
+            help="For the accompaniment: v-musprod; video2chord2music (no melody stage) or "
+            "video2music (one stage), which write all notes.",
+        ),
+    ] = System.v_musprod,
     video_share: Annotated[
         float | None,
         typer.Option(help="Share of songs with a video, 0 to 1, where PACKs hold both kinds."),
@@ -100,6 +116,7 @@ def train(
     vmus train melody --pack songs.pack -o runs/melody --minutes 60 --device cuda
     vmus train melody --evaluate songs.pack --weights runs/melody --json
     vmus train chord --pack songs.pack --pack pairs.pack --init chord.safetensors -o runs/chord
+    vmus train accompaniment --system video2music --pack songs.pack -o runs/one-stage
     torchrun --nproc-per-node 2 -m vmus train melody --pack songs.pack -o runs/melody
 
     DIR holds state.pt to go on from, losses.jsonl and its plot, and the weights,
@@ -123,6 +140,7 @@ def train(
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
             device=str(checked_device(device)), init=init, attention=attention.value,
             without=parse_sources(without), video_share=_share(video_share),
+            system=system.value,
             evaluate_minutes=evaluate_minutes,
         )  # fmt: skip
         show = Console(quiet)

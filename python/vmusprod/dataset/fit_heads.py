@@ -106,8 +106,8 @@ def fit(songs: list[FitSong]) -> Heads:
         pixel_table=np.zeros((_TABLE, 2)), clip_table=np.zeros((_TABLE, 2)),
     )  # fmt: skip
     steps = np.linspace(0, 1, _TABLE)
-    with_clip = np.concatenate([heads.ranks(s.seen) for s in songs])
-    blind = np.concatenate([heads.ranks(_blind(s.seen)) for s in songs])
+    with_clip = np.concatenate([heads.ranks(s.seen, everyday=False) for s in songs])
+    blind = np.concatenate([heads.ranks(_blind(s.seen), everyday=False) for s in songs])
     values = {f.name: getattr(heads, f.name) for f in fields(heads)}
     values["clip_table"] = np.quantile(with_clip, steps, axis=0)
     values["pixel_table"] = np.quantile(blind, steps, axis=0)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 STAGES = ("chord", "melody", "accompaniment")
+SYSTEMS = ("v-musprod", "video2chord2music", "video2music")
+"""The paper's system, and its reduced ones (Table 2): without a melody stage; with one stage."""
 SOURCES = ("semantic", "color", "affect", "motion")
 """What the video controller can look at."""
 MAX_SIZE = 8192

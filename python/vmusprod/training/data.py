@@ -14,7 +14,7 @@ from torch import Tensor
 from vmusprod.dataset.pack import PackedSong
 from vmusprod.dataset.pack_video import PairedVideo
 from vmusprod.models.attention import CHUNK, bar_slots
-from vmusprod.models.config import SOURCES
+from vmusprod.models.config import SOURCES, SYSTEMS
 from vmusprod.models.controller import VideoInput
 from vmusprod.models.embeddings import Context
 from vmusprod.models.layers import MIN_PADDING, Packed
@@ -52,8 +52,19 @@ class Example:
     video: PairedVideo | None = None
 
 
-def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | None]:
-    """Return what a stage writes and what it reads (None for chords)."""
+def stage_streams(
+    stage: str, song: PackedSong, system: str = SYSTEMS[0]
+) -> tuple[tk.Tokens, tk.Tokens | None]:
+    """Return what a stage writes and what it reads (None for chords).
+
+    In the reduced systems (paper section 6.4) the accompaniment stage writes all notes: in
+    `video2chord2music` from the chords, in `video2music` from empty bars.
+    """
+    if stage == "accompaniment" and system != SYSTEMS[0]:
+        parts = [tk.decode_notes(part) for part in (song.melody, song.accompaniment)]
+        everything = tk.encode(song.bars, notes=tk.normalise(np.concatenate(parts)))
+        bare = tk.encode(song.bars, notes=np.zeros((0, 4), np.int32))
+        return everything, song.chord if system == "video2chord2music" else bare
     if stage == "chord":
         return song.chord, None
     if stage == "melody":
@@ -64,9 +75,9 @@ def stage_streams(stage: str, song: PackedSong) -> tuple[tk.Tokens, tk.Tokens | 
     )
 
 
-def make_example(stage: str, song: PackedSong) -> Example:
+def make_example(stage: str, song: PackedSong, system: str = SYSTEMS[0]) -> Example:
     """Make the arrays of one song for one stage."""
-    written, read = stage_streams(stage, song)
+    written, read = stage_streams(stage, song, system)
     start = np.zeros((1, 7), np.int16)
     recall = rc.recall(written, read)
     hint = np.where(recall.hint >= 0, recall.hint + 1, -1)
@@ -238,7 +249,7 @@ class StageData:
 
     Songs without notes are for the chord stage alone. video_share: of an epoch's tokens those of
     songs with a video, if there are songs of both kinds (None: every song once); the others take
-    turns. sources: what is shown of the videos.
+    turns. sources: what is shown of the videos. system: see `stage_streams`.
     """
 
     def __init__(
@@ -247,12 +258,13 @@ class StageData:
         stage: str,
         sources: Sequence[str] = SOURCES,
         video_share: float | None = None,
+        system: str = SYSTEMS[0],
     ) -> None:
         self.stage = stage
         self.sources = sources
         self.video_share = video_share
         kept = [song for song in songs if stage == "chord" or song.has_notes]
-        self.examples = [make_example(stage, song) for song in kept]
+        self.examples = [make_example(stage, song, system) for song in kept]
         self.tokens = sum(len(e.target) for e in self.examples)
 
     def batch(self, chosen: Sequence[int], rng: np.random.Generator | None = None) -> Batch:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from vmusprod.dataset.pack import PackedSong
+from vmusprod.models.config import SYSTEMS
 from vmusprod.music import tokens as tk
 from vmusprod.training.data import stage_streams
 
@@ -92,14 +93,20 @@ class _Attributes:
         return math.prod(float(t[v]) for t, v in zip(self.tables, symbol, strict=True))
 
 
-def stage_sequences(songs: Sequence[PackedSong], stage: str) -> list[list[Symbol]]:
+def stage_sequences(
+    songs: Sequence[PackedSong], stage: str, system: str = SYSTEMS[0]
+) -> list[list[Symbol]]:
     """Return the stage's streams as symbols, each with its end token."""
     end = (0,) * len(tk.SIZES)
-    return [[*map(tuple, stage_streams(stage, song)[0].tolist()), end] for song in songs]
+    return [[*map(tuple, stage_streams(stage, song, system)[0].tolist()), end] for song in songs]
 
 
 def ngram_loss(
-    train: Sequence[PackedSong], held_out: Sequence[PackedSong], stage: str, order: int = 5
+    train: Sequence[PackedSong],
+    held_out: Sequence[PackedSong],
+    stage: str,
+    system: str = SYSTEMS[0],
+    order: int = 5,
 ) -> float:
     """Nats a token of the n-gram over `held_out`, trained on `train`.
 
@@ -113,7 +120,7 @@ def ngram_loss(
         folds = [([s for p in parts if p is not part for s in p], part) for part in parts]
     total, count = 0.0, 0
     for known, unknown in folds:
-        model = KneserNey(stage_sequences(known, stage), order)
-        nats, tokens = model.nats(stage_sequences(unknown, stage))
+        model = KneserNey(stage_sequences(known, stage, system), order)
+        nats, tokens = model.nats(stage_sequences(unknown, stage, system))
         total, count = total + nats, count + tokens
     return total / max(count, 1)

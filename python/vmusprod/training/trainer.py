@@ -20,7 +20,7 @@ from vmusprod.errors import InputError, MissingDependencyError, OutputError, Vmu
 from vmusprod.files import atomic_output
 from vmusprod.models.attention import use_backend
 from vmusprod.models.backend import find_backend
-from vmusprod.models.config import StageConfig
+from vmusprod.models.config import SYSTEMS, StageConfig
 from vmusprod.models.config import config as named_config
 from vmusprod.models.controller import sequence_slots
 from vmusprod.models.stage import Stage
@@ -50,6 +50,7 @@ class TrainOptions:
     Budget: whichever of `steps` and `minutes` ends first (minutes count this call only); with
     neither, ten epochs. Rates are at the top of the trapezoid. attention: see models/backend.py.
     without: video sources that the chord stage shall not have. video_share: see `StageData`.
+    system: what the accompaniment stage reads and writes, see `data.stage_streams`.
     """
 
     stage: str
@@ -70,6 +71,7 @@ class TrainOptions:
     attention: str = "torch"
     without: tuple[str, ...] = ()
     video_share: float | None = None
+    system: str = SYSTEMS[0]
     overrides: dict[str, object] = field(default_factory=dict)
 
 
@@ -124,6 +126,8 @@ class Trainer:
 
     def __init__(self, options: TrainOptions, pack: Pack, folder: Path) -> None:
         find_backend(options.attention)
+        if options.system not in SYSTEMS:
+            raise ValueError(f"unknown system {options.system!r}: one of {', '.join(SYSTEMS)}")
         self.options = options
         self.folder = folder
         self.rank, self.world = rank_and_world()
@@ -136,9 +140,9 @@ class Trainer:
         self.model.to(self.device).train()
         sources = self.config.sources
         self.train_data = StageData(
-            pack.songs("train"), options.stage, sources, options.video_share
+            pack.songs("train"), options.stage, sources, options.video_share, options.system
         )
-        self.val_data = StageData(pack.songs("val"), options.stage, sources)
+        self.val_data = StageData(pack.songs("val"), options.stage, sources, system=options.system)
         if not self.train_data.examples:
             raise InputError(folder, "the pack has no training songs")
         self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr)
@@ -149,7 +153,11 @@ class Trainer:
         self.best = float("inf")
         self.seconds = 0.0
         marks = sorted(song_mark(song.id) for song in pack.songs("train"))
-        self.about: dict[str, object] = {"pack": pack.about, "songs": " ".join(marks)}
+        self.about: dict[str, object] = {
+            "pack": pack.about,
+            "songs": " ".join(marks),
+            "system": options.system,
+        }
         self._order: tuple[int, list[list[int]]] = (-1, [])
 
     def _init_from(self, path: Path) -> None:
