@@ -25,7 +25,7 @@ from test_rust_chorder import (  # noqa: E402
     span_in_beats,
 )
 from vmusprod import _vmus_rs  # noqa: E402
-from vmusprod.music.find_grid import find_grid  # noqa: E402
+from vmusprod.music.beats import fit_grid  # noqa: E402
 from vmusprod.music.key import estimate_key  # noqa: E402
 from vmusprod.music.score import TimedNotes, read_midi  # noqa: E402
 
@@ -60,7 +60,7 @@ def main() -> None:
     ways: dict[str, Callable[[TimedNotes], object]] = {
         "pulse": lambda n: _vmus_rs.find_pulses(n.onset),
         "tempo, beats, bars": lambda n: _vmus_rs.find_beats(n.onset, n.offset, n.pitch, n.velocity),
-        "find_grid": find_grid,
+        "fit_grid": fit_grid,
         "key": lambda n: estimate_key(n.pitch, n.offset - n.onset),
     }
     spent = {}
@@ -73,7 +73,7 @@ def main() -> None:
                 f"{name} ({len(songs)} songs, {notes:.0f} notes): {way} {1000 * spent[way]:.2f} ms"
             )
         if name == "SymMV":
-            whole = spent["find_grid"] + spent["key"]
+            whole = spent["fit_grid"] + spent["key"]
             chorder = chorder_seconds(paths)
             times = chorder / whole
             print(f"SymMV: chorder alone {1000 * chorder:.0f} ms, {times:.0f} times as long")

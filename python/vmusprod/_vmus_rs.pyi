@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vmusprod.models.task import Task
 
 __all__ = [
-    "StageEngine",
     "SongAnnotation",
+    "StageEngine",
     "annotate_song",
     "bar_ranges",
     "beat_features",
@@ -320,7 +320,7 @@ def decode_chords(notes: NDArray[np.int32], beats: SupportsIndex) -> NDArray[np.
     """
 
 def melody_features(notes: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return what each note looks like among its neighbours: what the network of `melody_notes` sees.
+    """Return what each note looks like among its neighbours, which `melody_notes` goes by.
 
     Parameters
     ----------
@@ -561,9 +561,9 @@ def find_beats(
     Returns
     -------
     list of (first, stop, times, kept, concentration, beats_a_bar)
-        In order; none under 16 events or 6 seconds. The notes `first` to `stop` (exclusive) start in
-        the stretch; `times` float64 (K,) seconds of its sixteenths, increasing; `kept` int64 (M,)
-        indices of those in whole bars; 0..1, how closely the onsets follow; 4 or 3.
+        In order; none under 16 events or 6 seconds. The notes `first` to `stop` (exclusive) start
+        in the stretch; `times` float64 (K,) seconds of its sixteenths, increasing; `kept` int64
+        (M,) indices of those in whole bars; 0..1, how closely the onsets follow; 4 or 3.
     """
 
 def find_downbeats(

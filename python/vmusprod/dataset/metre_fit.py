@@ -93,7 +93,7 @@ def readings_of(lesson: Lesson) -> tuple[Floats, int] | None:
     """
     if lesson.clock is not None:
         pulses_a_beat = (4, 2, 8)[lesson.clock % 3]
-        count = float(pulses_a_beat) * np.arange(len(lesson.beats))
+        count = pulses_a_beat * np.arange(len(lesson.beats), dtype=np.float64)
         readings, features = beat_readings(*lesson.arrays, lesson.beats, count)
         right = np.flatnonzero((readings == (pulses_a_beat, 0)).all(axis=1))
         return (features, int(right[0])) if len(right) else None

@@ -149,7 +149,7 @@ def fit_downbeats(
             loss = loss_of(
                 net(torch.tensor(np.stack(rows))), torch.tensor(np.stack(targets)).float()
             )
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     net.eval()
