@@ -117,7 +117,8 @@ def _fit_readings(songs: list[tuple[torch.Tensor, int]], seed: int) -> Readings:
             inputs += SPREAD * torch.randn(len(part), 1, features)
             right = torch.tensor([right for _, right in part])
             optimizer.zero_grad()
-            nn.functional.cross_entropy(net(inputs) - 1e9 * outside, right).backward()
+            loss = nn.functional.cross_entropy(net(inputs) - 1e9 * outside, right)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
     return net.eval()
