@@ -69,6 +69,24 @@ def pack(songs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_features_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a.mp4", "deep/b.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_clip(tmp_path / "in" / name, (texture(k) for k in range(30)))
+    (tmp_path / "in" / "bad.mp4").write_bytes(b"no video")
+    done = vmus("features", tmp_path / "in", "-o", tmp_path / "out", "--json", "--jobs", 2)
+    assert done.exit_code == 1
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [list(row) for row in rows] == [["input", "outputs", "duration", "elapsed", "error"]] * 3
+    assert [row["error"] is None for row in rows] == [True, False, True]
+    assert rows[2]["outputs"] == [str(tmp_path / "out/deep/b.npz")]
+    assert "1 of 3 failed" in done.stderr
+    assert VideoFeatures.load(tmp_path / "out/a.npz").duration == pytest.approx(1.2)
+    again = vmus("features", tmp_path / "in/a.mp4", "-o", tmp_path / "out", "--skip-existing")
+    assert again.exit_code == 0
+    assert "already there" in again.stderr
+
+
 def test_features_are_written_and_named(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "v.mp4", (drift(texture(3), k) for k in range(30)))
     done = vmus("features", clip, "-o", tmp_path / "f.npz")

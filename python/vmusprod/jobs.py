@@ -17,7 +17,8 @@ from vmusprod.music.user_input import TEMPO_LIMITS
 from vmusprod.steering import LEVELS
 
 __all__ = [
-    "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job", "parse_sources",
+    "DEMO_NAME", "FORMATS", "SOURCES", "Job", "OptionError", "Options", "demo_job",
+           "named_videos", "parse_sources",
     "plan_jobs", "unconditional_jobs",
 ]  # fmt: skip
 
@@ -191,10 +192,24 @@ def plan_jobs(
         return [Job(found[0].source, out, stems)]
     suffix = f".{format or 'mid'}"
     jobs = []
-    for name, video in zip(_names(found), found, strict=True):
+    for video, name in _named(found):
         parts = None if stems is None else stems / name
-        jobs.append(Job(video.source, out / name.with_name(name.name + suffix), parts, True))
+        jobs.append(Job(video, out / name.with_name(name.name + suffix), parts, True))
     return jobs
+
+
+def named_videos(videos: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Return each video with its name below the folder `out`, without suffix: see `plan_jobs`.
+
+    Raises OptionError: no video.
+    """
+    if not videos:
+        raise OptionError("no video given")
+    return _named(_find(videos, out))
+
+
+def _named(found: Sequence[_Found]) -> list[tuple[Path, Path]]:
+    return [(item.source, name) for item, name in zip(found, _names(found), strict=True)]
 
 
 def demo_job(out: Path, format: str | None = None, stems: Path | None = None) -> Job:

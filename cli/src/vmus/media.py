@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 from pathlib import Path
 from typing import Annotated
 
@@ -9,26 +10,43 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.many import Jobs, Ray, run_batch
 
 
 def features(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO")],
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE.npz")],
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO...", help="Videos, or folders of videos.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="A .npz file, or a folder for many.")
+    ],
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="A picture of them: frames, colour, motion, affect."),
+        typer.Option(
+            metavar="PLOT",
+            help="A picture of them (.png; a folder for many): frames, colour, motion, affect.",
+        ),
     ] = None,
     clip: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="CLIP's weights [those of `vmus models fetch clip`]."),
     ] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute them anew.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out videos whose files are there.")
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="One JSON line a video, failed ones too.")
+    ] = False,
+    at_once: Jobs = None,
+    ray: Ray = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
-    """Write what the composer sees of a video to a file.
+    """Write what the composer sees of videos to files.
 
     \b
     vmus features film.mp4 -o film.npz --plot film.png
+    vmus features clips/ -o features/ --skip-existing
     vmus generate film.npz -o film.mid
 
     The arrays: duration (s), motion (every 0.2 s), cuts (s), color (seconds, 3, 32, 32), affect
@@ -36,23 +54,31 @@ def features(
     are kept in the user's cache folder too ($VMUS_CACHE).
     """  # noqa: D301
     with console.report_errors():
-        from vmusprod.convert import write_features
+        from vmusprod.batch.features import FeatureWork, plan_features
 
         show = Console(quiet)
-        with show.progress(video.name) as progress:
-            found = write_features(
-                video, out, not no_cache, lambda done: progress("looking at the video", done), clip
-            )
-            if plot is not None:
-                from vmusprod.video.plot import plot_features
-
-                progress("drawing", float("nan"))
-                plot_features(found, plot, video)
-        for warning in found.warnings:
-            show.line(f"vmus: {video}: {warning}")
-        console.result(str(out))
-        if plot is not None:
-            console.result(str(plot))
+        jobs = plan_features(videos, out, plot)
+        is_many = jobs[0].output != out
+        work = FeatureWork(not no_cache, clip, skip_existing, make_folders=is_many)
+        failed = []
+        names = [job.source.name for job in jobs]
+        for made in run_batch(show, work, jobs, names, at_once, ray):
+            for warning in made.warnings:
+                show.line(f"vmus: {made.input}: {warning}")
+            if made.error is not None:
+                console.say(f"vmus: {made.error}")
+                failed.append(made.input)
+            elif made.skipped:
+                show.line(f"vmus: {made.input}: already there")
+            if json:
+                console.result(jsonlib.dumps(made.to_dict()))
+            else:
+                for path in made.outputs:
+                    console.result(path)
+        if failed and len(jobs) > 1:
+            console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
+        if failed:
+            raise typer.Exit(console.FAILED)
 
 
 def render(
