@@ -187,11 +187,11 @@ mod tests {
                 for level in Level::available() {
                     let mut room = Room::new(level);
                     matrix.apply(&x, &mut room, &mut again);
-                    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(&first), bits(&again), "{level:?} {precision:?}");
+                    let exact = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(exact(&first), exact(&again), "{level:?} {precision:?}");
                     for (x, row) in x.chunks(cols).zip(first.chunks(rows)) {
                         matrix.apply(x, &mut room, &mut again);
-                        assert_eq!(bits(row), bits(&again), "{level:?} {precision:?}");
+                        assert_eq!(exact(row), exact(&again), "{level:?} {precision:?}");
                     }
                 }
             }
