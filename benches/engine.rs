@@ -12,9 +12,9 @@ use vmus_rs::engine::{
     Dice, Frame, Level, Precision, Random, Request, Sharing, Sheet, SourceStream, Stage, logits,
     write,
 };
-use vmus_rs::tokens::encode;
+use vmus_rs::tokens::{Token, encode};
 
-const BARS: usize = 4;
+const BARS: usize = 16;
 
 /// A melody over chords that change every bar.
 fn request() -> Request {
@@ -31,7 +31,7 @@ fn request() -> Request {
             loudness: vec![0; BARS],
         },
         source: Some(SourceStream {
-            tokens: encode(4, Some(&chords), None).unwrap_or_default(),
+            tokens: encode(16, Some(&chords), None).unwrap_or_default(),
             chords,
         }),
         melody: Vec::new(),
@@ -39,6 +39,15 @@ fn request() -> Request {
         dice: [dice; 7],
         random: Random::new(1, 3),
     }
+}
+
+/// Four notes a bar: what the steps are given.
+fn quarters() -> Vec<Token> {
+    let bar = || {
+        let beat = |b: i16| [[1, 2 + 4 * b, 0, 0, 0, 0, 0], [2, 0, 61 + b, 4, 4, 0, 0]];
+        std::iter::once([1, 1, 0, 0, 0, 0, 0]).chain((0..4).flat_map(beat))
+    };
+    (0..BARS).flat_map(|_| bar()).collect()
 }
 
 /// The melody stage that lies in the Python package.
@@ -60,18 +69,17 @@ fn decoding(criterion: &mut Criterion) {
         let Ok(written) = write(&stage, vec![request()], alone, |_| true) else { continue };
         let tokens = written.into_iter().next().unwrap_or_default();
         let count = u64::try_from(tokens.len()).unwrap_or(1);
-        group.throughput(Throughput::Elements(count));
+        let given = quarters();
+        let steps = u64::try_from(given.len()).unwrap_or(1);
+        group.throughput(Throughput::Elements(steps));
         for level in Level::available() {
             // Without fused multiplication in hardware floats take seconds.
             if level.name() == "plain" && precision != Precision::I8 {
                 continue;
             }
-            group.bench_function(
-                format!("{} given tokens {precision:?} {}", count, level.name()),
-                |b| {
-                    b.iter(|| logits(&stage, request(), black_box(&tokens), level));
-                },
-            );
+            group.bench_function(format!("{steps} steps {precision:?} {}", level.name()), |b| {
+                b.iter(|| logits(&stage, request(), black_box(&given), level));
+            });
         }
         for pieces in [1, 8] {
             group.throughput(Throughput::Elements(count * pieces));

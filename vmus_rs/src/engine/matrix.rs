@@ -187,11 +187,11 @@ mod tests {
                 for level in Level::available() {
                     let mut room = Room::new(level);
                     matrix.apply(&x, &mut room, &mut again);
-                    let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(&first), bits(&again), "{level:?} {precision:?}");
+                    let exact = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(exact(&first), exact(&again), "{level:?} {precision:?}");
                     for (x, row) in x.chunks(cols).zip(first.chunks(rows)) {
                         matrix.apply(x, &mut room, &mut again);
-                        assert_eq!(bits(row), bits(&again), "{level:?} {precision:?}");
+                        assert_eq!(exact(row), exact(&again), "{level:?} {precision:?}");
                     }
                 }
             }
@@ -205,14 +205,14 @@ mod tests {
             for (rows, cols, count) in shapes() {
                 let (w, x) = (numbers(rows * cols, 1), numbers(count * cols, 2));
                 let matrix = Matrix::new(&w, rows, None, precision);
-                let mut out = Vec::new();
-                matrix.apply(&x, &mut Room::new(Level::best()), &mut out);
-                for (i, got) in out.iter().enumerate() {
+                let mut found = Vec::new();
+                matrix.apply(&x, &mut Room::new(Level::best()), &mut found);
+                for (i, got) in found.iter().enumerate() {
                     let (x, w) = (&x[i / rows * cols..][..cols], &w[i % rows * cols..][..cols]);
-                    let want: f64 =
+                    let exact: f64 =
                         x.iter().zip(w).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                     let allowed = bound * (cols as f64).sqrt();
-                    assert!((f64::from(*got) - want).abs() < allowed, "{precision:?}");
+                    assert!((f64::from(*got) - exact).abs() < allowed, "{precision:?}");
                 }
             }
         }
