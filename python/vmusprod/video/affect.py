@@ -1,8 +1,8 @@
 """What a picture makes one feel: valence and arousal, from EfficientNet-Lite0 and OASIS's ratings.
 
 The network is a file in the package (dataset/fit_affect.py made it); onnxruntime runs it. It saw
-few dark pictures (15 of OASIS's 308 thumbnails are darker than a quarter) and hardly minds darkness,
-so that a term of its own lowers the valence of dark pictures. People rate them lower too, by a
+few dark pictures (15 of OASIS's 308 thumbnails are darker than a quarter) and hardly minds
+darkness, so that a term of its own lowers the valence of dark pictures. People rate them lower too, by a
 quarter of the spread; how much lower here is a habit of film, not of the data.
 """
 
