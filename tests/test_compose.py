@@ -251,7 +251,7 @@ def test_the_controls_reach_the_models(composer: Composer, monkeypatch: pytest.M
 
     monkeypatch.setattr(composer.engine, "write", spy)
     composer.compose(features(4.0), Settings(key=(0, 1), tempo=120.0))
-    assert len(tasks) == 3
+    assert len(tasks) >= 3  # more where a melody is written again
     for task in tasks:
         assert (task.sheet.mode, task.sheet.tempo) == (2, 16)
 

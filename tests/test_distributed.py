@@ -15,7 +15,7 @@ from tiny_models import overrides, tiny_pack
 from tiny_training import options, same
 from vmusprod.dataset.pack import Pack
 from vmusprod.errors import VmusError
-from vmusprod.training import trainer as module
+from vmusprod.training import data
 from vmusprod.training.distributed import own_device, rank_and_world
 from vmusprod.training.trainer import Trainer, TrainOptions
 
@@ -58,7 +58,7 @@ def test_nobody_to_join(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("world", [2, 3, 50])
 def test_rounds(world: int, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Together the processes see every batch of an epoch, each another one of a round."""
-    monkeypatch.setattr(module, "collate", lambda examples, _: [id(e) for e in examples])
+    monkeypatch.setattr(data, "collate", lambda examples, *_: [id(e) for e in examples])
     monkeypatch.setenv("WORLD_SIZE", str(world))
     runs: list[Trainer] = []
     for rank in range(world):

@@ -56,7 +56,7 @@ def run_batch(
         else:
             results = run_many(work, items, jobs or (cores() if device == "cpu" else 1), tell)
         for place, result in enumerate(results):
-            tell(place, "done", 1.0)
+            bar(place, "done", 1.0)
             yield result
 
 

@@ -135,7 +135,7 @@ def _small(stage: str) -> StageConfig:
         aligned=not chord,
         sources=SOURCES if chord else (),
         controller_width=128,
-        controller_layers=2,
+        controller_layers=1,
         fusion_layers=2,
     )
 
