@@ -205,8 +205,8 @@ mod tests {
     }
 
     #[test]
-    fn says_everything_of_a_small_piece() {
-        let song = sample(Melody::Skyline, Chords::Recognized).unwrap();
+    fn says_everything_of_a_small_piece() -> crate::Result<()> {
+        let song = sample(Melody::Skyline, Chords::Recognized)?;
         assert_eq!(song.is_melody, [false, false, true, true]);
         assert_eq!(song.chords[..4], [0; 4]);
         assert!(song.chord_lab.starts_with("0.0000\t4.0000\tC:maj\n"), "{}", song.chord_lab);
@@ -214,16 +214,18 @@ mod tests {
         assert!(song.beats_txt.starts_with("0.0000\t1\n0.5000\t2\n"), "{}", song.beats_txt);
         assert_eq!(song.melody_midi[..4], *b"MThd");
         assert!(song.fit.concentration > 0.9 && song.fit.most_moved < 0.021);
+        Ok(())
     }
 
     #[test]
-    fn takes_what_is_given_and_refuses_what_does_not_fit() {
+    fn takes_what_is_given_and_refuses_what_does_not_fit() -> crate::Result<()> {
         let mask = [true, false, false, false];
-        let song = sample(Melody::Given(&mask), Chords::Given(&[120; 8])).unwrap();
+        let song = sample(Melody::Given(&mask), Chords::Given(&[120; 8]))?;
         assert_eq!(song.is_melody, mask);
         assert_eq!(song.chord_txt, "");
         assert!(sample(Melody::Given(&[true]), Chords::Decoded).is_err());
         assert!(sample(Melody::Skyline, Chords::Given(&[121; 8])).is_err());
         assert!(sample(Melody::Skyline, Chords::Given(&[0])).is_err());
+        Ok(())
     }
 }
