@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from batch_work import Deeds
 from vmusprod.batch.cluster import run_on_cluster
 from vmusprod.errors import VmusError
+from vmusprod.music.score import MidiTrack, midi_bytes
 
 ray = pytest.importorskip("ray")
 pytestmark = [
@@ -63,6 +65,28 @@ def test_a_lost_node_loses_no_item(cluster: Any, tmp_path: Path) -> None:
     assert "ValueError" in failed[0]
     assert {place for place, _, _ in news} <= set(range(len(items)))
     assert not ray.is_initialized()
+
+
+def test_songs_are_annotated_there_as_here(cluster: Any, tmp_path: Path) -> None:
+    from vmusprod.annotation.options import AnnotateOptions
+    from vmusprod.annotation.run import annotate_folder
+
+    (tmp_path / "in").mkdir()
+    notes = [(120 * i, 110, 60 + i * 7 % 12, 80) for i in range(200)]
+    for name in range(20):
+        track = MidiTrack("Piano", np.array(notes[: 100 + name], np.int64))
+        data = midi_bytes([track], 500_000, 24_000, "")
+        (tmp_path / "in" / f"{name}.mid").write_bytes(data)
+    (tmp_path / "in" / "bad.mid").write_bytes(b"MThd")
+    options = AnnotateOptions()
+    here = annotate_folder([tmp_path / "in"], tmp_path / "here", options, jobs=1)
+    there = annotate_folder([tmp_path / "in"], tmp_path / "there", options, ray=cluster.address)
+    assert there == here
+    assert (there.done, len(there.failed)) == (20, 1)
+    files = [p.relative_to(tmp_path / "here") for p in (tmp_path / "here").rglob("*.mid")]
+    assert len(files) == 40
+    for name in files:
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
 
 
 def test_no_cluster() -> None:

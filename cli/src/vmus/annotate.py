@@ -10,6 +10,7 @@ import typer
 
 from vmus import console
 from vmus.console import Console
+from vmus.many import Ray
 
 _NAMED = 20  # failures that are told; the table has all
 
@@ -64,6 +65,7 @@ def annotate(
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, max=512, help="[default: all cores]")
     ] = None,
+    ray: Ray = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a song.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
@@ -97,8 +99,9 @@ def annotate(
                     console.result(jsonlib.dumps(outcome.to_dict()))
 
             summary = annotate_folder(
-                songs, place, options, table=table, overwrite=overwrite, jobs=jobs, report=report
-            )
+                songs, place, options, table=table, overwrite=overwrite, jobs=jobs, ray=ray,
+                report=report,
+            )  # fmt: skip
         for path, reason in summary.failed[:_NAMED]:
             console.say(f"vmus: {path}: {reason}")
         if len(summary.failed) > _NAMED:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,14 @@ from vmusprod.annotation.sources import is_song, read_source
 from vmusprod.annotation.store import FACTS, JAMS, checksum, read_facts, write_song
 from vmusprod.annotation.tables import open_tables, printable
 from vmusprod.annotation.walk import Found, walk_songs
+from vmusprod.batch.pool import cores
+from vmusprod.batch.work import Progress
 from vmusprod.errors import InputError, OutputError, VmusError
 
 __all__ = ["Outcome", "Summary", "annotate_folder"]
 
 _AHEAD = 8  # songs in flight, a worker
+_CHUNK = 16  # songs a task of a cluster
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,18 @@ def annotate_folder(
     table: Path | None = None,
     overwrite: bool = False,
     jobs: int | None = None,
+    ray: str | None = None,
     report: Callable[[Outcome, float], None] | None = None,
 ) -> Summary:
     """Annotate the songs in files and folders into a folder `out`.
 
     A song that was annotated with the same settings, from the same bytes, is left as it is unless
-    `overwrite`. `jobs`: threads, as many as cores if not given. `report` is told of each song, in
+    `overwrite`. `jobs`: threads, as many as cores if not given. `ray`: the address of a Ray cluster
+    (`batch.cluster`) that does the work instead. `report` is told of each song, in
     order, with the share that is done.
 
     Raises InputError: no such input, no songs in it, an unusable table; OutputError where `out`
-    cannot be written to.
+    cannot be written to; MissingDependencyError, VmusError where there is no Ray or no cluster.
     """
     metadata = load_metadata(table)
     total = sum(1 for _ in walk_songs(inputs, out, is_song))
@@ -82,7 +87,11 @@ def annotate_folder(
     summary = Summary()
     number = 0
     with open_tables(out, metadata.columns) as tables:
-        for outcome in _ordered(work, walk_songs(inputs, out, is_song), jobs or _cores()):
+        songs = walk_songs(inputs, out, is_song)
+        outcomes = (
+            _ordered(work, songs, jobs or cores()) if ray is None else _spread(work, songs, ray)
+        )
+        for outcome in outcomes:
             number += 1
             if outcome.facts is None:
                 reason = outcome.reason or ""
@@ -161,6 +170,29 @@ def _ordered(work: _Work, songs: Iterator[Found], jobs: int) -> Iterator[Outcome
             yield waiting.popleft().result()
 
 
+class _Chunk:
+    """Some songs at a time: one takes too little time for a task of its own."""
+
+    def __init__(self, work: _Work) -> None:
+        self.work = work
+
+    def __call__(self, item: tuple[Found, ...], progress: Progress) -> list[Outcome]:
+        return [self.work.song(found) for found in item]
+
+    def lost(self, item: tuple[Found, ...], cause: str) -> list[Outcome]:
+        out = self.work.out
+        return [Outcome(printable(f.path), out / f.name, None, cause) for f in item]
+
+
+def _spread(work: _Work, songs: Iterator[Found], address: str) -> Iterator[Outcome]:
+    """Outcomes in the order of the songs, from a Ray cluster."""
+    from vmusprod.batch.cluster import run_on_cluster
+
+    chunks = list(iter(lambda: tuple(islice(songs, _CHUNK)), ()))
+    for outcomes in run_on_cluster(_Chunk(work), chunks, address):
+        yield from outcomes
+
+
 @contextmanager
 def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
     """Threads; on an error or an interrupt what has not begun never does."""
@@ -171,7 +203,3 @@ def _pool(jobs: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
         raise
     pool.shutdown()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
