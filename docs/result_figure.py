@@ -13,7 +13,7 @@ import numpy as np
 from vmusprod.compose import Composer, Settings
 from vmusprod.music import tokens as tk
 from vmusprod.music.key import key_name
-from vmusprod.video.features import extract_features
+from vmusprod.video.cache import load_features
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -31,7 +31,7 @@ def frames(video, count):
 
 
 def main(video, out):
-    features = extract_features(video)
+    features = load_features(video)
     piece = Composer().compose(features, Settings(seed=0))
     second = 60 / piece.plan.tempo / tk.STEPS_PER_BEAT
     start = piece.plan.pickup
@@ -66,7 +66,7 @@ def main(video, out):
     roll.set(
         xlim=(0, features.duration), ylim=(low - 1, None), xlabel="seconds", ylabel="MIDI pitch"
     )
-    roll.legend(loc="upper right")
+    roll.legend(loc="upper left")
     figure.savefig(out, dpi=90)
 
 

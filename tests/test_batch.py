@@ -53,7 +53,8 @@ def test_one_worker_stays_in_this_process(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is no signal there")
 def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
     script = textwrap.dedent(f"""
-        import sys
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the background ignores it
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
         from batch_work import Deeds

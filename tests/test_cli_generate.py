@@ -171,8 +171,9 @@ def test_an_internal_error_hints_at_debug(
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 import vmusprod.generate as g
 from fake_composer import FakeComposer
 from vmusprod.files import atomic_output
