@@ -7,13 +7,13 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
 import typer
 
-__all__ = ["Console", "prepare_streams", "report_errors", "result", "say", "set_debug"]
+__all__ = ["Console", "end_batch", "prepare_streams", "report_errors", "result", "say", "set_debug"]
 
 INTERRUPTED = 130
 FAILED = 1
@@ -52,6 +52,14 @@ def say(line: str) -> None:
 def result(line: str) -> None:
     """Print a line on stdout, at once: a script may wait for it."""
     print(line, flush=True)
+
+
+def end_batch(failed: Sequence[str], total: int) -> None:
+    """Name what failed of a batch, and end the command with FAILED if anything did."""
+    if failed and total > 1:
+        say(f"vmus: {len(failed)} of {total} failed: {', '.join(failed)}")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 @contextmanager

@@ -180,10 +180,7 @@ def generate(
         if profile:
             for line in watch.table():
                 console.say(line)
-        if failed and len(jobs) > 1:
-            console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
-        if failed:
-            raise typer.Exit(console.FAILED)
+        console.end_batch(failed, len(jobs))
 
 
 def _key(name: str | None) -> Key | None:

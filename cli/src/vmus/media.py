@@ -75,10 +75,7 @@ def features(
             else:
                 for path in made.outputs:
                     console.result(path)
-        if failed and len(jobs) > 1:
-            console.say(f"vmus: {len(failed)} of {len(jobs)} failed: {', '.join(failed)}")
-        if failed:
-            raise typer.Exit(console.FAILED)
+        console.end_batch(failed, len(jobs))
 
 
 def render(
