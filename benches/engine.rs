@@ -37,6 +37,8 @@ fn request() -> Request {
         melody: Vec::new(),
         video: Vec::new(),
         dice: [dice; 7],
+        form: vec![0; BARS],
+        pull: 0.0,
         random: Random::new(1, 3),
     }
 }

@@ -20,6 +20,8 @@ from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
+from vmusprod.music.form import PULL, song_form, where_chords_agree
+from vmusprod.music.transpose import from_common_key, moved_notes, transpose_chords
 from vmusprod.music.tune import oddity
 from vmusprod.piece import Piece, chord_notes
 from vmusprod.video.features import VideoFeatures
@@ -225,7 +227,7 @@ class _Draft:
         self.grid = plan(features, settings)
         self.control = Control(features, settings)
         self.key = settings.key or self.control.key
-        self.shift = _from_common_key(self.key)
+        self.shift = from_common_key(self.key)
         if settings.chords is not None and not len(settings.chords):
             raise ValueError("chords must hold one id a beat, not none")
         self.cues = [
@@ -236,9 +238,11 @@ class _Draft:
     def piece(self) -> Piece:
         """Join the cues, in the piece's key."""
         bars = self.grid.bars
-        chords = np.concatenate([_transpose_chords(c.chords, self.shift) for c in self.cues])
+        chords = np.concatenate([transpose_chords(c.chords, self.shift) for c in self.cues])
         melody, rest = (
-            tk.normalise(np.concatenate([_moved(n, c.first, self.shift, bars) for c, n in part]))
+            tk.normalise(
+                np.concatenate([moved_notes(n, c.first, self.shift, bars) for c, n in part])
+            )
             for part in ([(c, c.melody) for c in self.cues], [(c, c.thinned()) for c in self.cues])
         )
         if "melody" not in self.cues[0].given:
@@ -260,6 +264,8 @@ class _Cue:
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
+        rng = np.random.default_rng((settings.seed, number, len(STAGES)))
+        self.form = song_form(bars, int(self.frame.first_step > 0), rng)
         self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo)
         tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
         self.sheet = Sheet(bars, tempo, mode + 1, style, self.wish.density, self.wish.loudness)
@@ -270,10 +276,10 @@ class _Cue:
         if settings.chords is not None:
             beats = slice(first * tk.BEATS_PER_BAR, (first + bars) * tk.BEATS_PER_BAR)
             everything = np.resize(settings.chords, grid.bars * tk.BEATS_PER_BAR)
-            self.chords = _transpose_chords(everything[beats], -draft.shift)
+            self.chords = transpose_chords(everything[beats], -draft.shift)
             self.written.add("chord")
         if settings.melody is not None:
-            self.melody = _moved(settings.melody, -first, -draft.shift, bars)
+            self.melody = moved_notes(settings.melody, -first, -draft.shift, bars)
             self.written.add("melody")
         self.given = frozenset(self.written)
         self.bare = draft.system == "video2music"
@@ -291,13 +297,16 @@ class _Cue:
         """Return what the stage is to write, once those before it are there."""
         seed = (self.settings.seed, self.number, STAGES.index(stage), trial)
         sheet = self.chord_sheet if stage == "chord" else self.sheet
-        mine = Task(self.frame, sheet, dice(stage, self.settings), seed)
+        mine = Task(
+            self.frame, sheet, dice(stage, self.settings), seed, form=self.form, pull=PULL[stage]
+        )
         if stage == "chord":
             return replace(mine, video=self.video)
+        form = where_chords_agree(self.form, self.chords)
         melody = self.melody if stage == "accompaniment" else None
         chords = None if self.bare else self.chords
         source = tk.encode(self.frame.bars, chords=chords, notes=NO_NOTES if self.bare else melody)
-        return replace(mine, source=source, chords=self.chords, melody=melody)
+        return replace(mine, source=source, chords=self.chords, melody=melody, form=form)
 
     def take(self, stage: str, tokens: tk.Tokens) -> None:
         """Keep what a stage wrote."""
@@ -333,11 +342,6 @@ class _Cue:
     def thinned(self) -> tk.Notes:
         """The accompaniment with no more notes than the video asks for."""
         return self.wish.thinned(self.rest, self.melody)
-
-
-def _from_common_key(key: tuple[int, int]) -> int:
-    """Semitones from C major or A minor to the key, -6..5."""
-    return (key[0] - (9 if key[1] else 0) + 6) % 12 - 6
 
 
 def dice(stage: str, settings: Settings) -> dict[str, Dice]:
@@ -382,16 +386,3 @@ def cues(bars: int) -> list[tuple[int, int]]:
     count = max(round(bars / CUE_BARS), 1)
     edges = [round(bars * i / count / 8) * 8 for i in range(count)] + [bars]
     return [(a, b - a) for a, b in itertools.pairwise(edges)]
-
-
-def _transpose_chords(chords: NDArray[np.uint8], shift: int) -> NDArray[np.uint8]:
-    ids = chords.astype(np.int64)
-    moved = (ids // 10 + shift) % 12 * 10 + ids % 10
-    return np.where(ids >= tk.NO_CHORD, tk.NO_CHORD, moved).astype(np.uint8)
-
-
-def _moved(notes: tk.Notes, bars: int, semitones: int, length: int) -> tk.Notes:
-    """Notes moved in time and pitch; those that leave the `length` bars or 0..127 fall away."""
-    moved = notes + np.array([bars * tk.STEPS_PER_BAR, 0, semitones, 0], np.int32)
-    inside = (moved[:, 0] >= 0) & (moved[:, 0] < length * tk.STEPS_PER_BAR)
-    return tk.normalise(moved[inside & (moved[:, 2] >= 0) & (moved[:, 2] <= 127)])

@@ -76,9 +76,14 @@ def video_states(model: Stage, rows: dict[str, NDArray[np.float32]]) -> list[Ten
 
 
 class Past:
-    """The stream so far as recall needs it (music/recall.py, one token at a time)."""
+    """The stream so far as recall needs it (music/recall.py, one token at a time).
 
-    def __init__(self, bars: int, source: tk.Tokens | None) -> None:
+    form: the free slot's lag by bar, where it is not the likest's.
+    """
+
+    def __init__(
+        self, bars: int, source: tk.Tokens | None, form: NDArray[np.int64] | None = None
+    ) -> None:
         self.tokens: list[NDArray[np.int64]] = []
         self.keys: list[int] = []
         self.hints = np.full(rc.SLOTS, -1, np.int64)
@@ -87,6 +92,9 @@ class Past:
         self.own = np.zeros((bars, bars), np.float32)
         self.given = rc.likeness(rc.bar_marks(source, bars)) if source is not None else None
         self.free = 0
+        self.form = np.zeros(bars, np.int64)
+        if form is not None:
+            self.form[: len(form)] = form
 
     def add(self, token: NDArray[np.int64], bar: int, step: int) -> None:
         """Append a token that stands at (bar, step)."""
@@ -96,7 +104,8 @@ class Past:
         if token[tk.BARBEAT] == 1:
             if bar:
                 self._close(bar - 1)
-            self.free = rc.likest_lag(self.own, self.given, bar) if bar else 0
+            planned = int(self.form[bar])
+            self.free = planned or (rc.likest_lag(self.own, self.given, bar) if bar else 0)
         else:
             self.marks[bar, rc.mark(token, step)] = 1
         key = tk.token_key(token, bar, step)
@@ -105,6 +114,11 @@ class Past:
         for slot, lag in enumerate((*rc.LAGS, self.free)):
             known = 0 < lag <= bar
             self.hints[slot] = bisect_right(self.keys, key - lag * tk.KEY_BAR) if known else -1
+
+    def recalled(self, bar: int) -> NDArray[np.int64] | None:
+        """Return the token that came next in the bar that the form says is to be heard again."""
+        hint = self.hints[-1]
+        return self.tokens[hint] if self.form[bar] and hint >= 0 else None
 
     def _close(self, bar: int) -> None:
         shared = self.marks[: bar + 1] @ self.marks[bar]
@@ -116,16 +130,17 @@ class Writer:
     """Writes one stream with one stage.
 
     source: what melody and accompaniment read; memory: per decoder layer a state (1, H, D, D + 1)
-    that the chord stage reads, if it has one.
+    that the chord stage reads, if it has one. form, pull: see Task.
     """
 
     def __init__(
         self, model: Stage, sheet: Sheet, grammar: Grammar, source: Source | None,
-        memory: list[Tensor] | None = None,
+        memory: list[Tensor] | None = None, form: NDArray[np.int64] | None = None,
+        pull: float = 0.0,
     ) -> None:  # fmt: skip
         self.model, self.sheet, self.grammar, self.source = model, sheet, grammar, source
-        self.memory = memory
-        self.past = Past(sheet.bars, source.tokens if source is not None else None)
+        self.memory, self.pull = memory, np.float32(pull)
+        self.past = Past(sheet.bars, source.tokens if source is not None else None, form)
         like = model.heads.norm.weight
         self.device = like.device
         self.states = [layer.start(1, like) for layer in model.layers()]
@@ -199,7 +214,9 @@ class Writer:
             types[:] = False
             types[tk.RHYTHM] = True
         token = np.zeros(7, np.int64)
-        kind = token[tk.TYPE] = dice["type"].draw(_array(heads.kind(h)), types, rng)
+        hint = self.past.recalled(max(self.grammar.bar, 0))
+        kinds = self._pulled(_array(heads.kind(h)), None if hint is None else hint[tk.TYPE])
+        kind = token[tk.TYPE] = dice["type"].draw(kinds, types, rng)
         if kind == tk.END:
             return token
         given: list[Tensor] = []
@@ -207,6 +224,9 @@ class Writer:
         for a in CHAINS[int(kind)]:
             name = tk.ATTRIBUTES[a]
             logits = _array(heads.attribute(name, h, given))
+            alike = hint is not None and all(hint[b] == token[b] for b in (tk.TYPE, *chosen))
+            if alike and a != tk.VELOCITY:  # how loud it is, is the video's
+                logits = self._pulled(logits, None if hint is None else hint[a])
             allowed = self.grammar.mask(a, chosen)
             if allowed is None:
                 allowed = np.arange(len(logits)) > 0
@@ -215,6 +235,11 @@ class Writer:
             token[a] = chosen[a] = dice[name].draw(logits, allowed, rng)
             given.append(_integers(token[a : a + 1], self.device))
         return token
+
+    def _pulled(self, logits: NDArray[np.float64], value: np.int64 | None) -> NDArray[np.float64]:
+        if value is not None:
+            logits[value] = np.float32(logits[value]) + self.pull
+        return logits
 
 
 def write_task(
@@ -227,7 +252,7 @@ def write_task(
     else:
         seen = video_states(model, task.video)
     grammar = Grammar(model.config.stage, task.frame, task.melody)
-    writer = Writer(model, task.sheet, grammar, encoded, seen)
+    writer = Writer(model, task.sheet, grammar, encoded, seen, task.form, task.pull)
     return writer.write(task.dice, task.random, progress)
 
 

@@ -99,7 +99,8 @@ class Task:
     dice: by attribute; seed: what the draws depend on. source: what melody and accompaniment read,
     a stream over `sheet.bars` bars, and `chords`, one id a beat; melody: the finished one, for the
     accompaniment's grammar. video: rows a second of each source at hand, (S, size), which the chord
-    stage sees.
+    stage sees. form: for each bar, (bars,), how many bars ago is what is to be heard again (0:
+    nothing; music/form.py); pull: nats by which what was heard there is likelier.
     """
 
     frame: Frame
@@ -110,6 +111,8 @@ class Task:
     chords: NDArray[np.uint8] | None = None
     melody: tk.Notes | None = None
     video: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    form: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    pull: float = 0.0
 
     @property
     def random(self) -> np.random.Generator:

@@ -112,11 +112,13 @@ pub(crate) struct Past {
     own: Alike,
     given: Option<Alike>,
     free: usize,
+    form: Vec<usize>,
 }
 
 impl Past {
-    /// `source`: what the encoder reads, with the place of each token.
-    pub(crate) fn new(source: Option<&[(Token, usize, usize)]>) -> Self {
+    /// `source`: what the encoder reads, with the place of each token. `form`: the free slot's lag
+    /// by bar, where it is not the likest's.
+    pub(crate) fn new(source: Option<&[(Token, usize, usize)]>, form: Vec<usize>) -> Self {
         Self {
             tokens: Vec::new(),
             keys: Vec::new(),
@@ -126,6 +128,7 @@ impl Past {
             own: Vec::new(),
             given: source.map(source_likeness),
             free: 0,
+            form,
         }
     }
 
@@ -148,7 +151,10 @@ impl Past {
         if token[BARBEAT] == 1 {
             if bar > 0 {
                 self.close();
-                self.free = self.likest_lag(bar);
+                self.free = match self.planned(bar) {
+                    0 => self.likest_lag(bar),
+                    lag => lag,
+                };
             }
         } else if let Some(marks) = self.marks.back_mut() {
             marks.add(&token, step);
@@ -163,6 +169,16 @@ impl Past {
                 self.keys.partition_point(|&k| k <= then)
             });
         }
+    }
+
+    fn planned(&self, bar: usize) -> usize {
+        self.form.get(bar).copied().unwrap_or(0)
+    }
+
+    /// The token that came next in the bar that the form says is to be heard again.
+    pub(crate) fn recalled(&self, bar: usize) -> Option<&Token> {
+        let hint = self.hints[SLOTS - 1].filter(|_| self.planned(bar) > 0)?;
+        self.tokens.get(hint)
     }
 
     fn close(&mut self) {

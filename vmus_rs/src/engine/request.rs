@@ -75,6 +75,10 @@ pub struct Request {
     pub video: Vec<Rows>,
     /// One for each attribute.
     pub dice: [Dice; ATTRIBUTES],
+    /// By bar: how many bars ago is what is to be heard again, 0: nothing.
+    pub form: Vec<usize>,
+    /// Nats by which what was heard there is likelier.
+    pub pull: f32,
     /// Decides the draws.
     pub random: Random,
 }
@@ -102,6 +106,19 @@ impl Request {
                 must: "a first step within 0..=15 and a silence of at least 1",
                 actual: format!("{} and {}", self.frame.first_step, self.frame.silence),
             });
+        }
+        if let Some(bar) = self.form.iter().enumerate().position(|(bar, &lag)| lag > bar) {
+            return Err(Error::Value {
+                name: "form",
+                index: Some(bar),
+                must: "no more than the bars before",
+                actual: self.form[bar].to_string(),
+            });
+        }
+        if !self.pull.is_finite() {
+            let must = "finite";
+            let actual = self.pull.to_string();
+            return Err(Error::Value { name: "pull", index: None, must, actual });
         }
         if (stage == StageName::Chord) != self.source.is_none() {
             return Err(Error::Value {

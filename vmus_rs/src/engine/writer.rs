@@ -1,7 +1,7 @@
 //! Streams being written side by side, one token of each at a time: the weights are read once for all.
 
 use super::grammar::Grammar;
-use super::heads::{BARBEAT, END, RHYTHM, TYPE, chain};
+use super::heads::{BARBEAT, END, RHYTHM, TYPE, VELOCITY, chain};
 use super::layers::{Buffers, LayerState};
 use super::matrix::Room;
 use super::ops::{self, Memory};
@@ -131,7 +131,7 @@ impl Slot {
         }
         Self {
             grammar: Grammar::new(stage.config.stage, request.frame, &request.melody),
-            past: Past::new(given.as_deref()),
+            past: Past::new(given.as_deref(), request.form.clone()),
             request,
             source,
             states: stage.decoder.iter().map(super::layers::DecoderLayer::start).collect(),
@@ -153,6 +153,21 @@ impl Slot {
         self.past.add(token, self.grammar.bar(), self.grammar.step);
         self.key = self.past.keys.last().copied().unwrap_or(-1);
         self.token = token;
+    }
+
+    /// Makes what the form recalls likelier, as far as the new token is like it up to here.
+    fn pull(&self, attribute: usize, chosen: &Token, logits: &mut [f32]) {
+        let Some(hint) = self.past.recalled(self.grammar.bar()) else { return };
+        let mut before = chain(chosen[TYPE]).iter().take_while(|&&a| a != attribute);
+        let alike = hint[TYPE] == chosen[TYPE] && before.all(|&a| hint[a] == chosen[a]);
+        // How loud it is, is the video's.
+        if attribute == VELOCITY || (attribute != TYPE && !alike) {
+            return;
+        }
+        let value = usize::try_from(hint[attribute]).ok();
+        if let Some(logit) = value.and_then(|value| logits.get_mut(value)) {
+            *logit += self.request.pull;
+        }
     }
 
     /// The source tokens last before and next after this place.
@@ -251,13 +266,14 @@ pub(crate) fn choose(
 ) -> Vec<Result<Token>> {
     let mut chosen: Vec<Result<Token>> = Vec::with_capacity(slots.len());
     stage.heads.kind.apply(&work.h, room, &mut work.out);
-    for (slot, logits) in slots.iter_mut().zip(work.out.chunks_exact(stage.heads.kind.rows)) {
+    for (slot, logits) in slots.iter_mut().zip(work.out.chunks_exact_mut(stage.heads.kind.rows)) {
         let mut types = slot.grammar.types();
         let rhythm = RHYTHM.unsigned_abs() as usize;
         if slot.in_bar >= MAX_BAR_TOKENS && types[rhythm] {
             types.fill(false);
             types[rhythm] = true;
         }
+        slot.pull(TYPE, &[0; 7], logits);
         let kind = draw(slot, TYPE, logits, &types);
         chosen.push(kind.map(|kind| [kind, 0, 0, 0, 0, 0, 0]));
     }
@@ -291,8 +307,10 @@ fn choose_attribute(
         rows.iter().map(|&i| chosen[i].as_ref().copied().unwrap_or_default()).collect();
     stage.heads.logits(attribute, &h, &given, room, &mut work.out);
     let size = work.out.len() / rows.len();
-    for ((&i, token), logits) in rows.iter().zip(&given).zip(work.out.chunks_exact(size.max(1))) {
+    for ((&i, token), logits) in rows.iter().zip(&given).zip(work.out.chunks_exact_mut(size.max(1)))
+    {
         let slot = &mut slots[i];
+        slot.pull(attribute, token, logits);
         let mut allowed = slot.grammar.mask(attribute, token);
         if slot.in_bar >= MAX_BAR_TOKENS && attribute == BARBEAT && allowed[1] {
             allowed[2..].fill(false);

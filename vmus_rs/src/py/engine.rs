@@ -50,6 +50,8 @@ struct PyTask<'py> {
     chords: Option<Bound<'py, PyAny>>,
     melody: Option<Bound<'py, PyAny>>,
     video: HashMap<String, Bound<'py, PyAny>>,
+    form: Bound<'py, PyAny>,
+    pull: f32,
     random_state: [u64; 4],
 }
 
@@ -97,6 +99,8 @@ impl PyTask<'_> {
             melody: self.melody.as_ref().map_or(Ok(Vec::new()), convert::notes)?,
             video: self.video.iter().map(video).collect::<PyResult<_>>()?,
             dice,
+            form: levels(&self.form, "form")?,
+            pull: self.pull,
             random: Random::new(high << 64 | low, more << 64 | less),
         })
     }

@@ -1,0 +1,62 @@
+"""Form: which phrases of a piece are heard again, and when.
+
+Songs come back to what they began with: of POP909's four-bar groups more than half are alike to
+an earlier one, a quarter nearly note for note, most of them 8, 16, 24, 32 or 40 bars later. The
+stages hear of it by recall (music/recall.py) and by a pull towards what stood there. (Ours: the
+paper's limitations name the lack of repetition.)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.music import tokens as tk
+
+PHRASE = 8
+"""Bars."""
+PULL = {"chord": 2.0, "melody": 1.5, "accompaniment": 0.8}
+"""Nats by which what is to be heard again is likelier, by stage: phrases then come back about as
+often, and as exactly, as in POP909 and SymMV."""
+_NEW = 0.5
+"""Share of the phrases after the first that are new."""
+_HALVES = 0.5
+"""Share of the new phrases whose halves begin alike."""
+_FOLLOWS = 2.0
+"""How much likelier the phrase is that came next before."""
+_OPEN_END = 2
+"""A phrase's last bars go on to what comes next, which is another phrase than before."""
+_LIKE = 3
+"""Beats of a bar that must have the same chord, so that its notes can be heard again."""
+
+
+def song_form(bars: int, first: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """For each bar how many bars ago is what is to be heard again, int64 (bars,); 0: nothing.
+
+    Phrases begin at bar `first`. One that is heard again is likely to be what followed when the
+    phrase before it was heard last (A B ... A B); the second half of a new one may begin like its
+    first.
+    """
+    lags = np.zeros(bars, np.int64)
+    letters: list[int] = []
+    for i, start in enumerate(range(first, bars, PHRASE)):
+        end = max(start, min(start + PHRASE, bars) - _OPEN_END)
+        half = start + PHRASE // 2
+        if not i or rng.random() < _NEW:
+            letters.append(i)
+            if rng.random() < _HALVES:
+                lags[half : max(half, end)] = PHRASE // 2
+            continue
+        follows = [0.0] + [_FOLLOWS * (letters[j - 1] == letters[-1]) for j in range(1, i)]
+        weights = 1.0 + np.array(follows)
+        origin = int(rng.choice(i, p=weights / weights.sum()))
+        lags[start:end] = (i - origin) * PHRASE
+        letters.append(letters[origin])
+    return lags
+
+
+def where_chords_agree(form: NDArray[np.int64], chords: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the form without the bars whose chords, (beats,), are others than those recalled."""
+    bars = chords[: len(form) * tk.BEATS_PER_BAR].reshape(-1, tk.BEATS_PER_BAR)
+    alike = (bars == bars[np.arange(len(bars)) - form]).sum(1) >= _LIKE
+    return np.where(alike, form, 0)
