@@ -18,9 +18,9 @@ PHRASE = 8
 PULL = {"chord": 2.0, "melody": 1.5, "accompaniment": 0.8}
 """Nats by which what is to be heard again is likelier, by stage: phrases then come back about as
 often, and as exactly, as in POP909 and SymMV."""
-_NEW = 0.5
+_NEW = 0.55
 """Share of the phrases after the first that are new."""
-_HALVES = 0.5
+_HALVES = 0.4
 """Share of the new phrases whose halves begin alike."""
 _FOLLOWS = 2.0
 """How much likelier the phrase is that came next before."""
