@@ -16,7 +16,7 @@ from vmusprod.models.config import STAGES
 from vmusprod.models.grammar import Frame
 from vmusprod.models.sampling import write_task
 from vmusprod.music import tokens as tk
-from vmusprod.music.form import PHRASE, song_form, where_chords_agree
+from vmusprod.music.form import PHRASE, song_form, spelled_form, where_chords_agree
 from vmusprod.training import judge
 from vmusprod.video.features import VideoFeatures
 
@@ -36,6 +36,15 @@ def test_plan(bars: int, first: int, seed: int) -> None:
         assert len(kinds) <= 1
         assert kinds <= {PHRASE // 2} or all(lag % PHRASE == 0 for lag in kinds)
         assert not here[PHRASE - 2 :].any()
+
+
+def test_spelled() -> None:
+    lags = spelled_form("ABAb", 35, 1)
+    assert lags.tolist() == [0] * 17 + [16] * 6 + [0] * 10 + [0, 0]
+    assert spelled_form("AB", 34, 0)[16:].tolist() == [16] * 6 + [0] * 2 + [16] * 6 + [0] * 4
+    assert spelled_form("aab", 24, 0, phrase=1).tolist() == [0] * 16 + [16] * 6 + [0] * 2
+    assert spelled_form("A", 12, 0).tolist() == [0] * 8 + [8] * 2 + [0] * 2
+    assert not spelled_form("none", 64, 0).any()
 
 
 def test_phrases_come_back_as_often_as_in_songs() -> None:

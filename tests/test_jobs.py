@@ -129,10 +129,11 @@ def test_the_demo_clip_lies_beside_what_is_made_of_it(tmp_path: Path) -> None:
     [
         {"seed": -1}, {"seed": 1 << 63}, {"tempo": 19.9}, {"tempo": 301.0},
         {"tempo": float("nan")}, {"temperature": 0.0}, {"temperature": float("inf")},
+        {"form": ""}, {"form": "A-B"},
         {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": float("nan")},
     ],
 )  # fmt: skip
-def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
+def test_options_out_of_range_are_refused(wrong: dict[str, float | str]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong)).replace("_", "-")):
         Options(**wrong)  # type: ignore[arg-type]
 

@@ -20,7 +20,7 @@ from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
-from vmusprod.music.form import PULL, song_form, where_chords_agree
+from vmusprod.music.form import PHRASE, PULL, song_form, spelled_form, where_chords_agree
 from vmusprod.music.transpose import from_common_key, moved_notes, transpose_chords
 from vmusprod.music.tune import oddity
 from vmusprod.piece import Piece, chord_notes
@@ -58,6 +58,7 @@ class Settings:
     chords: one id a beat from bar 0, melody: grid notes from bar 0, both in the piece's own key;
     they stand in for their stage. density, loudness: levels 1..8 for every bar, None: the video's.
     without: sources of the video that are not looked at. align: bar lines shall meet scene cuts.
+    form: letters of the phrases (music/form.py), None: drawn by the seed.
     """
 
     seed: int = 0
@@ -71,6 +72,7 @@ class Settings:
     loudness: int | None = None
     without: tuple[str, ...] = ()
     align: bool = True
+    form: str | None = None
 
 
 @dataclass(frozen=True)
@@ -264,8 +266,7 @@ class _Cue:
         quiet = int(MAX_SILENCE * grid.tempo * tk.STEPS_PER_BEAT / 60)
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
-        rng = np.random.default_rng((settings.seed, number, len(STAGES)))
-        self.form = song_form(bars, int(self.frame.first_step > 0), rng)
+        self.form = _form(settings, number, bars, first, upbeat=self.frame.first_step > 0)
         self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo)
         tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
         self.sheet = Sheet(bars, tempo, mode + 1, style, self.wish.density, self.wish.loudness)
@@ -342,6 +343,14 @@ class _Cue:
     def thinned(self) -> tk.Notes:
         """The accompaniment with no more notes than the video asks for."""
         return self.wish.thinned(self.rest, self.melody)
+
+
+def _form(
+    settings: Settings, number: int, bars: int, first: int, *, upbeat: bool
+) -> NDArray[np.int64]:
+    if settings.form is not None:
+        return spelled_form(settings.form, bars, int(upbeat), first // PHRASE)
+    return song_form(bars, int(upbeat), np.random.default_rng((settings.seed, number, len(STAGES))))
 
 
 def dice(stage: str, settings: Settings) -> dict[str, Dice]:

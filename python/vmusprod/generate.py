@@ -238,7 +238,7 @@ class Generator:
         return Settings(
             options.seed, options.key, options.tempo, options.temperature, options.top_p,
             density=options.density, loudness=options.loudness, without=options.without,
-            align=options.align,
+            align=options.align, form=options.form,
         )  # fmt: skip
 
     def _settings(
@@ -371,6 +371,7 @@ def _about(options: Options, piece: Piece, seed: int | None) -> str:
         "loudness": options.loudness,
         "without": list(options.without),
         "align": options.align,
+        "form": options.form,
         "chords": None if options.chords is None else options.chords.name,
         "melody": None if options.melody is None else options.melody.name,
         "weights": None if options.weights is None else options.weights.name,

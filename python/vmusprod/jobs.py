@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,6 +86,8 @@ class Options:
         Move the tempo a little so that bar lines meet scene cuts.
     clip : Path or None
         CLIP's weights; None: those in the cache, if any.
+    form : str or None
+        Letters of the eight-bar phrases, `AABA`, or `none`; None: drawn by the seed.
     candidates : int
         1..64 pieces are made of each video, and the one that suits it best is kept.
     """
@@ -109,6 +112,7 @@ class Options:
     align: bool = True
     clip: Path | None = None
     candidates: int = 1
+    form: str | None = None
 
     def __post_init__(self) -> None:
         low, high = TEMPO_LIMITS
@@ -127,6 +131,8 @@ class Options:
         for name, level in (("density", self.density), ("loudness", self.loudness)):
             if level is not None and not 1 <= level <= LEVELS:
                 raise OptionError(f"{name} {level} is not within 1..{LEVELS}")
+        if self.form is not None and not re.fullmatch(r"[A-Za-z]{1,64}", self.form):
+            raise OptionError(f"form {self.form!r} is not 1 to 64 letters, such as AABA")
         if not 1 <= self.candidates <= MAX_CANDIDATES:
             raise OptionError(f"{self.candidates} candidates are not within 1..{MAX_CANDIDATES}")
 

@@ -72,6 +72,10 @@ def generate(
     loudness: Annotated[
         int | None, typer.Option(help="1 soft to 8 loud [from the video, bar by bar].")
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(metavar="LETTERS", help="One for eight bars, AABA; or none [from the seed]."),
+    ] = None,
     align: Annotated[
         bool, typer.Option("--align/--no-align", help="Move bar lines towards scene cuts.")
     ] = True,
@@ -128,7 +132,7 @@ def generate(
     vmus generate film.mp4 -o film-with-music.mp4 --keep-audio
     vmus generate clips/ more.mov -o music/ --format wav --skip-existing
     vmus generate film.mp4 -o film.mid --seed 7 --key "a minor" --stems parts/
-    vmus generate film.mp4 -o film.mid --candidates 8 --density 3
+    vmus generate film.mp4 -o film.mid --candidates 8 --density 3 --form AABA
     vmus generate --demo -o demo.mp4
     vmus generate --unconditional 20 -o pieces/
 
@@ -153,7 +157,7 @@ def generate(
         options = Options(
             seed, _key(key), tempo, temperature, top_p, device, weights, chords, melody,
             soundfont, keep_audio, skip_existing, not no_cache, engine, density, loudness,
-            parse_sources(without), align, clip, candidates,
+            parse_sources(without), align, clip, candidates, form,
         )  # fmt: skip
         there = Destination(out, stems)
         if unconditional:

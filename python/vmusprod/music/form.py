@@ -18,6 +18,7 @@ PHRASE = 8
 PULL = {"chord": 2.0, "melody": 1.5, "accompaniment": 0.8}
 """Nats by which what is to be heard again is likelier, by stage: phrases then come back about as
 often, and as exactly, as in POP909 and SymMV."""
+NO_FORM = "none"
 _NEW = 0.55
 """Share of the phrases after the first that are new."""
 _HALVES = 0.4
@@ -52,6 +53,24 @@ def song_form(bars: int, first: int, rng: np.random.Generator) -> NDArray[np.int
         origin = int(rng.choice(i, p=weights / weights.sum()))
         lags[start:end] = (i - origin) * PHRASE
         letters.append(letters[origin])
+    return lags
+
+
+def spelled_form(letters: str, bars: int, first: int, phrase: int = 0) -> NDArray[np.int64]:
+    """As `song_form`, by the letters of the phrases: AABA. They begin again where they end.
+
+    phrase: number of the first phrase, of a stretch that does not begin the piece. `NO_FORM`:
+    nothing is heard again.
+    """
+    lags = np.zeros(bars, np.int64)
+    if letters.lower() == NO_FORM:
+        return lags
+    last: dict[str, int] = {}
+    for i, start in enumerate(range(first, bars, PHRASE)):
+        letter = letters[(phrase + i) % len(letters)]
+        end = max(start, min(start + PHRASE, bars) - _OPEN_END)
+        lags[start:end] = start - last.get(letter, start)
+        last[letter] = start
     return lags
 
 
