@@ -39,6 +39,8 @@ class System(StrEnum):
 class Backend(StrEnum):
     """What computes linear attention."""
 
+    auto = "auto"
+    rust = "rust"
     torch = "torch"
     fast_transformers = "fast-transformers"
 
@@ -105,8 +107,11 @@ def train(
     ] = 10.0,
     attention: Annotated[
         Backend,
-        typer.Option(metavar="torch|fast-transformers", help="What computes linear attention."),
-    ] = Backend.torch,
+        typer.Option(
+            metavar="auto|rust|torch|fast-transformers",
+            help="What computes linear attention; auto: rust on a CPU, else torch.",
+        ),
+    ] = Backend.auto,
     precision: Annotated[
         Precision,
         typer.Option(

@@ -70,7 +70,7 @@ class TrainOptions:
     device: str = "cpu"
     evaluate_minutes: float = 10.0
     init: Path | None = None
-    attention: str = "torch"
+    attention: str = "auto"
     precision: str = "auto"
     without: tuple[str, ...] = ()
     video_share: float | None = None
