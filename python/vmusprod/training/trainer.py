@@ -149,7 +149,7 @@ class Trainer:
         self.val_data = StageData(pack.songs("val"), options.stage, sources, system=options.system)
         if not self.train_data.examples:
             raise InputError(folder, "the pack has no training songs")
-        self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr)
+        self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr, self.precision)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.average = Average(self.model, options.ema)
         self.step = self.epoch = self.place = 0
