@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +193,11 @@ def test_models_list_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     failed = vmus("models", "fetch", "clip")
     assert failed.exit_code == 1
     assert "without a network" in failed.stderr
+
+
+def test_judging_does_not_load_torchs_compiler() -> None:
+    code = (
+        "import sys; from vmusprod.vmcp import load_scorer; load_scorer('pixels'); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,7 +12,7 @@ const NORM_EPS: f32 = 1e-5;
 
 /// e^x within 2 ulp, for x clamped to what single precision holds.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Added and taken away again, this rounds to a whole number, and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
@@ -37,7 +37,7 @@ fn gelu_one(x: f32) -> f32 {
 
 /// elu(x) + 1, in torch's two steps.
 #[inline(always)]
-fn feature_one(x: f32) -> f32 {
+pub(crate) fn feature_one(x: f32) -> f32 {
     let below = (exp(if x > 0.0 { 0.0 } else { x }) - 1.0) + 1.0;
     if x > 0.0 { x + 1.0 } else { below }
 }
