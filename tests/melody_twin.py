@@ -13,8 +13,8 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "vmus_rs" / "src" / "melody" / "
 FAR, LONG, MOST, READY = 25, 64, 8.0, 0.4
 SIZES = [88, 20, 16, 25, 26, 26, 26, 26, 20, 64, 34, 50, 34, 50, 34, 50, 34, 50, 25, 169, 169]
 SIZES += [17, 64, 16, 16, 16, 16, 17, 32, 16, 16, 25, 25, 16]
-NOTE, PLACE, JUDGE, GATES, VALUE, LINE = 32, 32, 24, 4, 8, 6
-DILATIONS = [(1, 2, 4, 8, 16), (1, 2, 8)]
+NOTE, PLACE, JUDGE, GATES, VALUE, WORD, HOPS, CONTEXT = 32, 32, 32, 4, 8, 12, 3, 29
+DILATIONS = [(1, 2, 4, 8, 16), (1, 2, 8), (1, 4)]
 Floats = NDArray[np.float64]
 
 
@@ -142,7 +142,7 @@ class Model:
         self.numbers = (upper << 16).view(np.float32).astype(np.float64)
         self.table = self._take(rows, NOTE)
         self.bias, self.solo = self._take(NOTE), self._take(NOTE)
-        self.rounds = [self._round(dilations, i == 0) for i, dilations in enumerate(DILATIONS)]
+        self.rounds = [self._round(i, dilations) for i, dilations in enumerate(DILATIONS)]
         assert not len(self.numbers)
 
     def _take(self, *shape: int) -> Floats:
@@ -151,8 +151,8 @@ class Model:
         assert len(own) == size
         return own.reshape(shape)
 
-    def _round(self, dilations: tuple[int, ...], is_first: bool) -> dict[str, Floats]:
-        heard = GATES * VALUE + GATES + (0 if is_first else PLACE)
+    def _round(self, number: int, dilations: tuple[int, ...]) -> dict[str, Floats]:
+        heard = GATES * VALUE + GATES + (PLACE if number else 0)
         layers: dict[str, Floats] = {}
 
         def take(name: str, inputs: int, outputs: int, *, has_bias: bool = True) -> None:
@@ -170,10 +170,14 @@ class Model:
         take("scale", PLACE, JUDGE)
         take("own", NOTE, JUDGE)
         take("scaled", NOTE, JUDGE, has_bias=False)
-        if not is_first:
-            take("line", LINE, JUDGE, has_bias=False)
+        for hop in range(HOPS):
+            take(f"word {hop}", NOTE, WORD)
+        for hop in range(HOPS):
+            take(f"hear {hop}", 4 * WORD, NOTE)
+        if number:
+            take("line", CONTEXT, JUDGE, has_bias=False)
         take("out", JUDGE, 3)
-        if is_first:
+        if number < len(DILATIONS) - 1:
             take("back", JUDGE, NOTE)
         return layers
 
@@ -184,23 +188,39 @@ class Model:
         result = np.full(len(notes), -MOST)
         if not kept:
             return result
-        onsets = np.array([notes[i][0] for i in kept])
-        pitches = np.array([notes[i][2] for i in kept])
+        song = Song(notes)
+        own = [note for i, note in zip(song.order, song.notes, strict=True) if i in kept]
+        onsets = np.array([onset for onset, *_ in own])
         cell = np.cumsum(np.minimum(np.diff(onsets // 8, prepend=onsets[0] // 8), 4))
         h = np.maximum(self.table[rows[kept]].sum(axis=1) + self.bias + solo * self.solo, 0)
-        odds, h, x = self._run(0, h, cell, np.zeros((cell[-1] + 1, 0)), np.zeros((len(h), 0)))
-        odds, _, _ = self._run(1, h, cell, x, _line(odds, onsets, pitches))
-        result[kept] = np.clip(odds, -MOST, MOST)
+        x, line = np.zeros((cell[-1] + 1, 0)), np.zeros((len(h), 0))
+        for number in range(len(DILATIONS)):
+            odds, h, x = self._run(number, h, cell, own, x, line)
+            odds = np.clip(odds, -MOST, MOST)
+            line = context(odds, own, cell)
+        result[kept] = odds
         return result
 
     def _run(
-        self, number: int, h: Floats, cell: NDArray[np.int64], before: Floats, line: Floats
+        self,
+        number: int,
+        h: Floats,
+        cell: NDArray[np.int64],
+        own: list[Row],
+        before: Floats,
+        line: Floats,
     ) -> tuple[Floats, Floats, Floats]:
         layers = self.rounds[number]
 
         def layer(name: str, x: Floats) -> Floats:
             return x @ layers[name] + layers[name + " bias"]
 
+        near = [neighbours(own, i) for i in range(len(own))]
+        for hop in range(HOPS):
+            words = np.vstack([np.maximum(layer(f"word {hop}", h), 0), np.zeros(WORD)])
+            rows = [words[[len(h) if j is None else j for j in ways]].ravel() for ways in near]
+            h = h + np.maximum(layer(f"hear {hop}", np.array(rows)), 0)
+            near = [[None if j is None else near[j][k] for k, j in enumerate(w)] for w in near]
         gates = 1 / (1 + np.exp(-layer("gate", h)))
         values = layer("value", h).reshape(-1, GATES, VALUE) * gates[:, :, None]
         cells = range(cell[-1] + 1)
@@ -222,28 +242,59 @@ class Model:
         z = np.maximum(z, 0)
         out = layer("out", z)
         odds = out[:, 1] - np.logaddexp(out[:, 0], out[:, 2])
-        return odds, h if number else np.maximum(h + layer("back", z), 0), x
+        return odds, np.maximum(h + layer("back", z), 0) if "back" in layers else h, x
 
 
-def _line(odds: Floats, onsets: NDArray[np.int64], pitches: NDArray[np.int64]) -> Floats:
-    """How each candidate stands among those that start with it, before it and after it."""
-    times = sorted(set(onsets.tolist()))
+def neighbours(notes: list[Row], i: int) -> list[int | None]:
+    """Of a candidate, before and after it: its neighbours in the voice, and in order."""
+    onset, _, pitch, _ = notes[i]
+    voice: list[int | None] = []
+    for sign in (-1, 1):
+        others = [i + sign * k for k in range(1, 25) if 0 <= i + sign * k < len(notes)]
+        others = [j for j in others if notes[j][0] != onset]
+        apart = [abs(notes[j][0] - onset) + abs(notes[j][2] - pitch) for j in others]
+        ways = sorted((cost, abs(j - i), j) for cost, j in zip(apart, others, strict=True))
+        voice.append(ways[0][2] if ways else None)
+    return [*voice, i - 1 if i else None, i + 1 if i + 1 < len(notes) else None]
+
+
+def context(odds: Floats, notes: list[Row], cell: NDArray[np.int64]) -> Floats:
+    """How each candidate stands in its surroundings, by what a round made of them."""
+    share = 1 / (1 + np.exp(-odds))
+    times = sorted({o for o, *_ in notes})
+    together = {t: [i for i, note in enumerate(notes) if note[0] == t] for t in times}
     # of equals the last
-    best = {t: max((odds[i], i) for i in np.flatnonzero(onsets == t))[1] for t in times}
+    best = {t: max((odds[i], i) for i in own)[1] for t, own in together.items()}
+    places = {(o, p): i for i, (o, _, p, _) in reversed(list(enumerate(notes)))}
     rows = []
-    for i, t in enumerate(onsets.tolist()):
-        others = [odds[j] for j in np.flatnonzero(onsets == t) if j != i]
-        row = [clip(odds[i], -MOST, MOST) / 4, clip(max([-MOST, *others]), -MOST, MOST) / 4]
-        ways = []
-        for k in (-1, 1):
+    for i, (t, _, pitch, velocity) in enumerate(notes):
+        others = [odds[j] for j in together[t] if j != i]
+        line, ways = [odds[i], max([-MOST, *others])], []
+        for k in (-2, -1, 1, 2):
             place = times.index(t) + k
             has = 0 <= place < len(times)
             near = best[times[place]] if has else 0
-            own = clip(odds[near], -MOST, MOST) if has else -MOST
-            row.append(own / 4)
-            leap = clip((pitches[near] if has else 0) - pitches[i], -24, 24)
-            ways.append(leap / 8 / (1 + math.exp(-own)))
-        rows.append(row + ways)
+            line.append(odds[near] if has else -MOST)
+            leap = clip((notes[near][2] if has else 0) - pitch, -24, 24)
+            ways.append(leap / 8 / (1 + math.exp(-line[-1])))
+        voice = [-MOST if j is None else odds[j] for j in neighbours(notes, i)[:2]]
+        again = [places.get((t + lag, pitch)) for lag in (-128, -64, -32, -16, 16, 32, 64, 128)]
+        voice += [0 if j is None else odds[j] for j in again]
+        row = [x / 4 for x in line] + ways + [x / 4 for x in voice]
+        for radius in (2, 8):
+            near_by = [j for j in range(len(notes)) if abs(cell[j] - cell[i]) <= radius]
+            mass = sum(share[j] for j in near_by)
+            higher = sum(share[j] * (notes[j][2] - pitch) for j in near_by)
+            louder = sum(share[j] * (notes[j][3] - velocity) for j in near_by)
+            row += [higher / (mass + 0.5) / 8, mass / (2 * radius + 1) / 4]
+            row.append(louder / (mass + 0.5) / 8)
+        for column in (3, 2, 1):
+            off = [abs(other[column] - notes[i][column]) for other in notes]
+            weight = [max(2 - x, 0) for x in off]
+            own = sum(w * s for w, s in zip(weight, share, strict=True)) + 0.5
+            rest = sum(w * (1 - s) for w, s in zip(weight, share, strict=True)) + 0.5
+            row.append(math.log(own / rest) / 2)
+        rows.append(row)
     return np.array(rows)
 
 

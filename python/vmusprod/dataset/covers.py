@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vmusprod._vmus_rs import skyline
 
-__all__ = ["ACCOMPANIMENT", "MELODY", "SECOND", "make_cover"]
+__all__ = ["ACCOMPANIMENT", "MELODY", "SECOND", "clean", "make_cover"]
 
 ACCOMPANIMENT, MELODY, SECOND = 0, 1, 2
 BAR = 16
@@ -53,7 +53,7 @@ def make_cover(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[No
     if rng.random() < 0.5:
         longer = rng.uniform(1.0, 2.5) * rng.uniform(0.7, 1.2, len(rows))
         rows[:, 1] = np.round(rows[:, 1] * longer)
-        rows = _clean(rows)
+        rows = clean(rows)
     return np.ascontiguousarray(rows[:, :4], np.int32), rows[:, 4].astype(np.int64)
 
 
@@ -85,7 +85,7 @@ def _below(
             if row[2] < _LOWEST:
                 continue
         kept.append(row)
-    return _clean(np.array(kept))
+    return clean(np.array(kept))
 
 
 def _name_lead(rows: NDArray[np.int64], line: NDArray[np.int64]) -> None:
@@ -105,7 +105,7 @@ def _double(rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int
     lower[:, 2] -= 12
     lower[:, 4] = ACCOMPANIMENT
     lower = lower[(rng.random(len(lower)) < rng.uniform(0.3, 1.0)) & (lower[:, 2] >= _LOWEST)]
-    return _clean(np.concatenate([rows, lower]))
+    return clean(np.concatenate([rows, lower]))
 
 
 def _shade(rows: NDArray[np.int64], rng: np.random.Generator) -> None:
@@ -115,8 +115,11 @@ def _shade(rows: NDArray[np.int64], rng: np.random.Generator) -> None:
     rows[:, 3] = np.clip(np.round(velocity), 1, 127)
 
 
-def _clean(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sorted, one note a place (the melody's first), none overlapping the next of its pitch."""
+def clean(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of onset, duration, pitch, velocity and role as music: int64 (N, 5).
+
+    Sorted, one note a place (the melody's first), none overlapping the next of its pitch.
+    """
     rows = rows[np.lexsort((rows[:, 4] != MELODY, rows[:, 2], rows[:, 0]))]
     rows = rows[np.append(True, (np.diff(rows[:, 0]) != 0) | (np.diff(rows[:, 2]) != 0))]
     order = np.lexsort((rows[:, 0], rows[:, 2]))

@@ -4,14 +4,14 @@ Then build the crate again. Needs the extra `fit`. A linear score sorts out the 
 are no melody; the network of `dataset.melody_net` judges the rest. Both learn from POP909's songs
 and from solo covers made of them (`dataset.covers`), a fifth of which are played with flat
 loudness, so that nothing rests on it, and all of which are transposed by up to six semitones; half
-of them are said to be what they are, song or solo. One song in twenty is left out, and measured.
+of them are said to be what they are, song or solo. As often as not a song is one of its variants
+(`dataset.variants`). One song in twenty is left out, and measured.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,17 +23,20 @@ import vmusprod
 from vmusprod import _vmus_rs
 from vmusprod.dataset import melody_net
 from vmusprod.dataset.covers import MELODY, SECOND, make_cover
+from vmusprod.dataset.melody_context import MOST, neighbours
 from vmusprod.dataset.melody_net import Batch, Network, Piece
 from vmusprod.dataset.pack import split_of
 from vmusprod.dataset.pop909 import own_downbeats, read_beats, song_folders
+from vmusprod.dataset.variants import make_variant
 from vmusprod.errors import InputError
 from vmusprod.music.grid import grid_from_beats, grid_notes
 from vmusprod.music.score import TimedNotes, read_midi_tracks
 
-DECAY, WARM = 1e-2, 0.1
-FLAT, SAID, COVERS = 0.2, 0.5, 3
+EPOCHS, BATCH, RATE, DECAY, WARM, DROPPED = 15, 2, 3e-3, 0.05, 0.1, 0.1
+FLAT, SAID, PARTS, SHORTEST = 0.2, 0.5, 0.5, 200
+COVERS, VARIANTS = 3, 3
 SURE, SIFT_STEPS, SIFT_SCALE = 0.002, 100, 256
-AUXILIARY = (0.1, 0.3, 1.0)
+AUXILIARY = (0.1, 0.3, 0.5, 1.0)
 DEFAULT = Path(vmusprod.__file__).parents[2] / "vmus_rs" / "src" / "melody" / "weights.bin"
 Floats = NDArray[np.float32]
 Whole = NDArray[np.int16]
@@ -93,6 +96,12 @@ def covers(songs: list[Song], seed: int) -> list[Song]:
     return [Song(*make_cover(s.notes, s.roles, d)) for s, d in zip(songs, dice, strict=True)]
 
 
+def variants(song: Song, seed: list[int]) -> list[Song]:
+    """Some of a song."""
+    rng = np.random.default_rng(seed)
+    return [Song(*make_variant(song.notes, song.roles, rng)) for _ in range(VARIANTS)]
+
+
 def fit_sieve(songs: list[Song]) -> Whole:
     """A whole number for each row of the table: notes with a sum below 0 are no melody.
 
@@ -132,7 +141,9 @@ def piece_of(song: Song, sieve: Whole, solo: float) -> Piece | None:
     wanted = int((song.roles == MELODY).sum())
     cell = melody_net.cells(notes[:, 0])
     pitch = notes[:, 2].astype(np.int64)
-    return Piece(rows[kept], cell, group, pitch, roles, solo, wanted, np.ascontiguousarray(notes))
+    near = neighbours(notes[:, 0].astype(np.int64), pitch)
+    own = np.ascontiguousarray(notes)
+    return Piece(rows[kept], cell, group, pitch, roles, solo, wanted, own, near)
 
 
 def pieces_of(songs: list[Song], sieve: Whole, solo: float) -> list[Piece]:
@@ -141,62 +152,51 @@ def pieces_of(songs: list[Song], sieve: Whole, solo: float) -> list[Piece]:
     return [piece for piece in pieces if piece is not None]
 
 
-@dataclass(frozen=True)
-class Phase:
-    """Part of the fit.
-
-    dropped: of features and of what half bars know; shortest: the least part of a piece seen.
-    """
-
-    epochs: int
-    rate: float
-    dropped: float = 0.0
-    shortest: float = 1.0
+def shuffled(songs: list[list[Piece]], solos: list[Piece], rng: np.random.Generator) -> list[Piece]:
+    """An epoch: of all songs one variant, the first as often as not, and a third of the covers."""
+    pieces = [own[max(int(rng.integers(1 - len(own), len(own))), 0)] for own in songs]
+    pieces += [solos[i] for i in rng.permutation(len(solos))[: len(solos) // COVERS]]
+    return [altered(pieces[i], rng) for i in rng.permutation(len(pieces))]
 
 
-PHASES = (Phase(20, 3e-3), Phase(8, 1.5e-3, dropped=0.1, shortest=0.4))
-
-
-def shuffled(
-    songs: list[Piece], solos: list[Piece], shortest: float, rng: np.random.Generator
-) -> Iterator[Piece]:
-    """An epoch: all songs and a third of the covers, each in its own way."""
-    pieces = songs + [solos[i] for i in rng.permutation(len(solos))[: len(solos) // COVERS]]
-    for i in rng.permutation(len(pieces)):
-        piece = pieces[i].transposed(int(rng.integers(-6, 7)))
-        if shortest < 1:
-            length = int(np.ceil(len(piece.roles) * rng.uniform(shortest, 1)))
-            start = int(rng.integers(len(piece.roles) - length + 1))
-            piece = piece.part(start, start + length)
-        if rng.random() < FLAT:
-            piece = piece.without_loudness()
-        if rng.random() >= SAID:
-            piece.solo = 0.0
-        yield piece
+def altered(piece: Piece, rng: np.random.Generator) -> Piece:
+    """A piece in another key; often a part of it, or one that is not said to be what it is."""
+    piece = piece.transposed(int(rng.integers(-6, 7)))
+    if rng.random() < FLAT:
+        piece = piece.without_loudness()
+    if rng.random() >= SAID:
+        piece = replace(piece, solo=0.0)
+    count = len(piece.roles)
+    if rng.random() < PARTS and count > SHORTEST:
+        length = int(count * rng.uniform(0.5, 1))
+        start = int(rng.integers(0, count - length + 1))
+        piece = piece.part(start, start + length)
+    return piece
 
 
 def fit(
     network: Network,
-    songs: list[Piece],
+    songs: list[list[Piece]],
     solos: list[Piece],
     checks: dict[str, list[Piece]],
-    phase: Phase,
+    epochs: int,
     seed: int,
 ) -> None:
-    """Fit the network piece by piece; prints how it does on the pieces left out."""
+    """Fit the network to variants of each song; prints how it does on the pieces left out."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), phase.rate, weight_decay=DECAY, fused=True)
-    each = len(songs) + len(solos) // COVERS
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY, fused=True)
+    each = -(-(len(songs) + len(solos) // COVERS) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, phase.rate, total_steps=phase.epochs * each, pct_start=WARM
+        optimizer, RATE, total_steps=epochs * each, pct_start=WARM
     )
-    network.drop(phase.dropped)
-    for epoch in range(phase.epochs):
+    network.drop(DROPPED)
+    for epoch in range(epochs):
         total = 0.0
         network.train()
-        for piece in shuffled(songs, solos, phase.shortest, rng):
-            batch = Batch.of([piece])
+        pieces = shuffled(songs, solos, rng)
+        for start in range(0, len(pieces), BATCH):
+            batch = Batch.of(pieces[start : start + BATCH])
             losses = [nn.functional.cross_entropy(out, batch.roles) for out in network(batch)]
             loss = sum((w * x for w, x in zip(AUXILIARY, losses, strict=True)), torch.zeros(()))
             optimizer.zero_grad()
@@ -206,7 +206,7 @@ def fit(
             schedule.step()
             total += float(losses[-1].detach())
         print(f"epoch {epoch + 1}: {total / each:.4f} nats a note", end=", ")
-        names = checks if epoch + 1 == phase.epochs else list(checks)[:1]
+        names = checks if epoch + 1 == epochs else list(checks)[:1]
         results = {name: f"{f1(network, checks[name]):.4f}" for name in names}
         print("left out:", ", ".join(f"{k} {v}" for k, v in results.items()), flush=True)
 
@@ -217,9 +217,7 @@ def f1(network: Network, pieces: list[Piece]) -> float:
     network.eval()
     hits = found = wanted = 0
     for piece in pieces:
-        odds = melody_net.odds(network(Batch.of([piece]))[-1]).clamp(
-            -melody_net.MOST, melody_net.MOST
-        )
+        odds = melody_net.odds(network(Batch.of([piece]))[-1]).clamp(-MOST, MOST)
         line = _vmus_rs.melody_line(piece.notes, odds.numpy())
         hits += int((line & (piece.roles == MELODY)).sum())
         found += int(line.sum())
@@ -270,11 +268,11 @@ def main() -> None:
         "songs said to be": pieces_of(held_out, sieve, -1),
         "covers said to be": pieces_of(covers(held_out, args.seed + 1), sieve, 1),
     }
-    pieces = pieces_of(train, sieve, -1), pieces_of(solos, sieve, 1)
+    own = [[song, *variants(song, [args.seed, i])] for i, song in enumerate(train)]
+    parts = [part for part in (pieces_of(some, sieve, -1) for some in own) if part]
     torch.manual_seed(args.seed)
     network = Network()
-    for number, phase in enumerate(PHASES):
-        fit(network, *pieces, checks, phase, args.seed + number)
+    fit(network, parts, pieces_of(solos, sieve, 1), checks, EPOCHS, args.seed)
     args.output.write_bytes(table(sieve, network))
     print(f"{args.output}: {len(train)} songs learnt from, {len(held_out)} left out")
 

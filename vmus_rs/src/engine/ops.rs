@@ -12,7 +12,7 @@ const NORM_EPS: f32 = 1e-5;
 
 /// e^x within 2 ulp, for x clamped to what single precision holds.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Added and taken away again, this rounds to a whole number, and leaves it in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);

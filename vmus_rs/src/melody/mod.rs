@@ -5,11 +5,13 @@
 //! line of highest score, with rests (`line`). All numbers are fitted on POP909 alone, by
 //! `python -m vmusprod.dataset.fit_melody`.
 
+mod context;
 mod features;
 mod line;
 mod network;
 mod notes;
 mod round;
+mod voices;
 
 use crate::{Error, Note, Result};
 pub use features::{FEATURES, Row, SIZES, VELOCITY_FEATURES};
@@ -98,12 +100,17 @@ fn odds(song: &Song, kind: Kind) -> Vec<f32> {
     for part in kept.chunks(AT_ONCE) {
         let candidate = |&i: &usize| {
             let event = &song.events[i];
-            let pitch = small(i64::try_from(event.pitch).unwrap_or(0));
-            Candidate { row: rows[i], onset: event.onset, pitch }
+            Candidate {
+                row: rows[i],
+                onset: event.onset,
+                pitch: u8::try_from(event.pitch).unwrap_or(0),
+                velocity: u8::try_from(event.velocity).unwrap_or(0),
+                duration: u8::try_from(event.duration).unwrap_or(0),
+            }
         };
         let candidates: Vec<Candidate> = part.iter().map(candidate).collect();
         for (&i, x) in part.iter().zip(network::odds(&candidates, solo)) {
-            odds[i] = x.clamp(-MOST, MOST);
+            odds[i] = x;
         }
     }
     odds

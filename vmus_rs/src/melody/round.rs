@@ -1,159 +1,183 @@
 //! One look of the network at the whole song: gates sum up the notes of each half bar, convolutions
-//! carry the sums through the song, and every note is judged beside what its half bar then knows.
+//! carry the sums through the song, and every note is judged beside what its half bar then knows and
+//! what its neighbours say.
 
-use crate::net::{Dense, Numbers};
+use super::context::{CONTEXT, HOPS, NEAR, Places};
+use crate::engine::Level;
+use crate::net::{self, Dense, Numbers, Rows};
 
-/// Numbers a note, a half bar, and a note in a half bar.
+/// Numbers a note, a half bar, a note that is judged, and what a note says to its neighbours.
 pub(super) const NOTE: usize = 32;
-pub(super) const PLACE: usize = 32;
-const JUDGE: usize = 24;
+const PLACE: usize = 32;
+const JUDGE: usize = 32;
+const WORD: usize = 12;
 /// So many lines are summed up apart, in so many numbers each.
 const GATES: usize = 4;
 const VALUE: usize = 8;
 const VALUES: usize = GATES * VALUE;
 /// What a half bar hears of its notes.
-pub(super) const HEARD: usize = VALUES + GATES;
-/// Numbers a note that tell of the line around it.
-pub(super) const LINE: usize = 6;
+const HEARD: usize = VALUES + GATES;
+const ROLES: usize = 3;
 
-pub(super) type Note = [f32; NOTE];
-pub(super) type Place = [f32; PLACE];
-
-/// How many numbers a round takes.
-pub(super) const fn size(heard: usize, dilations: usize, is_first: bool) -> usize {
-    Dense::<NOTE, VALUES>::SIZE
-        + Dense::<NOTE, GATES>::SIZE
-        + (heard + 1) * PLACE
-        + Dense::<VALUES, PLACE>::SIZE_WITHOUT_BIAS
-        + dilations * (3 * PLACE + 1) * PLACE
-        + Dense::<PLACE, PLACE>::SIZE
-        + Dense::<PLACE, JUDGE>::SIZE_WITHOUT_BIAS
-        + Dense::<PLACE, JUDGE>::SIZE
-        + Dense::<NOTE, JUDGE>::SIZE
-        + Dense::<NOTE, JUDGE>::SIZE_WITHOUT_BIAS
-        + Dense::<JUDGE, 3>::SIZE
-        + if is_first {
-            Dense::<JUDGE, NOTE>::SIZE
-        } else {
-            Dense::<LINE, JUDGE>::SIZE_WITHOUT_BIAS
-        }
+/// Where a round stands among the rounds.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    /// Half bars from tap to tap of each convolution.
+    pub(super) dilations: &'static [usize],
+    pub(super) is_first: bool,
+    pub(super) is_last: bool,
 }
 
-pub(super) fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+impl Shape {
+    const fn heard(self) -> usize {
+        HEARD + if self.is_first { 0 } else { PLACE }
+    }
+
+    /// How many numbers the round takes.
+    pub(super) const fn size(self) -> usize {
+        Dense::size(NOTE, VALUES)
+            + Dense::size(NOTE, GATES)
+            + Dense::size(self.heard(), PLACE)
+            + VALUES * PLACE
+            + self.dilations.len() * Dense::size(3 * PLACE, PLACE)
+            + Dense::size(PLACE, PLACE)
+            + PLACE * JUDGE
+            + Dense::size(PLACE, JUDGE)
+            + Dense::size(NOTE, JUDGE)
+            + NOTE * JUDGE
+            + HOPS * (Dense::size(NOTE, WORD) + Dense::size(NEAR * WORD, NOTE))
+            + if self.is_first { 0 } else { CONTEXT * JUDGE }
+            + Dense::size(JUDGE, ROLES)
+            + if self.is_last { 0 } else { Dense::size(JUDGE, NOTE) }
+    }
 }
 
-/// One look at the whole song; `IN` numbers come into each half bar.
-pub(super) struct Round<const IN: usize> {
-    value: Dense<NOTE, VALUES>,
-    gate: Dense<NOTE, GATES>,
-    enter: Dense<IN, PLACE>,
-    song: Dense<VALUES, PLACE>,
+/// One look at the whole song.
+pub(super) struct Round {
+    value: Dense,
+    gate: Dense,
+    enter: Dense,
+    song: Dense,
     dilated: Vec<Dilated>,
-    mean: Dense<PLACE, PLACE>,
-    add: Dense<PLACE, JUDGE>,
-    scale: Dense<PLACE, JUDGE>,
-    own: Dense<NOTE, JUDGE>,
-    scaled: Dense<NOTE, JUDGE>,
-    line: Option<Dense<LINE, JUDGE>>,
-    out: Dense<JUDGE, 3>,
-    back: Option<Dense<JUDGE, NOTE>>,
+    mean: Dense,
+    add: Dense,
+    scale: Dense,
+    own: Dense,
+    scaled: Dense,
+    words: Vec<Dense>,
+    hear: Vec<Dense>,
+    line: Option<Dense>,
+    out: Dense,
+    back: Option<Dense>,
 }
 
-impl<const IN: usize> Round<IN> {
-    pub(super) fn take(numbers: &mut Numbers, dilations: &[usize], is_first: bool) -> Self {
+impl Round {
+    pub(super) fn take(numbers: &mut Numbers, shape: Shape) -> Self {
+        let dilations = shape.dilations.iter();
         Self {
-            value: Dense::take(numbers),
-            gate: Dense::take(numbers),
-            enter: Dense::take(numbers),
-            song: Dense::take_without_bias(numbers),
-            dilated: dilations.iter().map(|&distance| Dilated::take(numbers, distance)).collect(),
-            mean: Dense::take(numbers),
-            add: Dense::take_without_bias(numbers),
-            scale: Dense::take(numbers),
-            own: Dense::take(numbers),
-            scaled: Dense::take_without_bias(numbers),
-            line: (!is_first).then(|| Dense::take_without_bias(numbers)),
-            out: Dense::take(numbers),
-            back: is_first.then(|| Dense::take(numbers)),
+            value: Dense::take(numbers, NOTE, VALUES),
+            gate: Dense::take(numbers, NOTE, GATES),
+            enter: Dense::take(numbers, shape.heard(), PLACE),
+            song: Dense::take_without_bias(numbers, VALUES, PLACE),
+            dilated: dilations.map(|&distance| Dilated::take(numbers, distance)).collect(),
+            mean: Dense::take(numbers, PLACE, PLACE),
+            add: Dense::take_without_bias(numbers, PLACE, JUDGE),
+            scale: Dense::take(numbers, PLACE, JUDGE),
+            own: Dense::take(numbers, NOTE, JUDGE),
+            scaled: Dense::take_without_bias(numbers, NOTE, JUDGE),
+            words: (0..HOPS).map(|_| Dense::take(numbers, NOTE, WORD)).collect(),
+            hear: (0..HOPS).map(|_| Dense::take(numbers, NEAR * WORD, NOTE)).collect(),
+            line: (!shape.is_first).then(|| Dense::take_without_bias(numbers, CONTEXT, JUDGE)),
+            out: Dense::take(numbers, JUDGE, ROLES),
+            back: (!shape.is_last).then(|| Dense::take(numbers, JUDGE, NOTE)),
         }
     }
 
-    /// Log odds of being melody, and what the half bars know. The notes become what the next round sees of them.
+    /// Log odds of being melody, and what the half bars know. The notes become what the next round
+    /// sees of them.
     pub(super) fn run(
         &self,
-        notes: &mut [Note],
-        cells: &[usize],
-        before: &[Place],
-        lines: &[[f32; LINE]],
-    ) -> (Vec<f32>, Vec<Place>) {
-        let places = self.places(notes, cells, before);
-        let known = places.iter().map(|x| (self.add.apply(x), self.scale.apply(x)));
-        let known: Vec<_> = known.collect();
-        let mut odds = Vec::with_capacity(notes.len());
-        for (i, (note, &cell)) in notes.iter_mut().zip(cells).enumerate() {
-            let (add, scale) = &known[cell];
-            let scaled = self.scaled.apply(note);
-            let mut z = self.own.apply(note);
-            for (((z, a), b), s) in z.iter_mut().zip(add).zip(scale).zip(scaled) {
-                *z += a + b * s;
-            }
-            if let (Some(layer), Some(line)) = (&self.line, lines.get(i)) {
-                z = layer.add_to(z, line);
-            }
-            let z = z.map(|x| x.max(0.0));
-            odds.push(against(self.out.apply(&z)));
-            if let Some(back) = &self.back {
-                for (x, y) in note.iter_mut().zip(back.apply(&z)) {
-                    *x = (*x + y).max(0.0);
-                }
+        level: Level,
+        notes: &mut Rows,
+        places: &Places,
+        before: Option<&Rows>,
+        context: Option<&Rows>,
+    ) -> (Vec<f32>, Rows) {
+        for ((word, hear), near) in self.words.iter().zip(&self.hear).zip(&places.near) {
+            let heard = hear.apply(level, &words(&word.apply(level, notes), near));
+            for (x, own) in notes.flat_mut().iter_mut().zip(heard.flat()) {
+                *x += own.max(0.0);
             }
         }
-        (odds, places)
+        let known = self.known(level, notes, &places.cells, before);
+        let (add, scale) = (self.add.apply(level, &known), self.scale.apply(level, &known));
+        let scaled = self.scaled.apply(level, notes);
+        let mut judged = self.own.apply(level, notes);
+        if let (Some(layer), Some(context)) = (&self.line, context) {
+            layer.add_to(level, &mut judged, context);
+        }
+        for (i, &cell) in places.cells.iter().enumerate() {
+            let place = add.row(cell).iter().zip(scale.row(cell));
+            let own = judged.row_mut(i).iter_mut().zip(scaled.row(i));
+            for ((z, s), (a, b)) in own.zip(place) {
+                *z = (*z + a + b * s).max(0.0);
+            }
+        }
+        let roles = self.out.apply(level, &judged);
+        let odds = (0..roles.count()).map(|i| against(roles.row(i))).collect();
+        if let Some(back) = &self.back {
+            back.add_to(level, notes, &judged);
+            let biases = back.bias().iter().cycle();
+            for (x, bias) in notes.flat_mut().iter_mut().zip(biases) {
+                *x = (*x + bias).max(0.0);
+            }
+        }
+        (odds, known)
     }
 
     /// What each half bar knows of its notes and, through dilated convolutions, of the song.
-    fn places(&self, notes: &[Note], cells: &[usize], before: &[Place]) -> Vec<Place> {
-        let sums = self.sums(notes, cells);
+    fn known(&self, level: Level, notes: &Rows, cells: &[usize], before: Option<&Rows>) -> Rows {
+        let sums = self.sums(level, notes, cells);
         let mut total = [0.0; HEARD];
-        for sum in &sums {
-            for (t, s) in total.iter_mut().zip(sum) {
+        for i in 0..sums.count() {
+            for (t, s) in total.iter_mut().zip(sums.row(i)) {
                 *t += s;
             }
         }
-        let over_all = divided::<VALUES>(&total, 1.0);
-        let song = self.song.add_to([0.0; PLACE], &over_all);
-        let enter = |(cell, sum): (usize, &[f32; HEARD])| {
-            let mut heard = [0.0; IN];
-            heard[..VALUES].copy_from_slice(&divided::<VALUES>(sum, 0.3));
-            heard[VALUES..HEARD].copy_from_slice(&sum[VALUES..]);
-            if let Some(place) = before.get(cell) {
-                heard[HEARD..].copy_from_slice(place);
+        let mut over_all = Rows::zeros(1, VALUES);
+        put_means(over_all.row_mut(0), &total, 1.0);
+        let width = HEARD + before.map_or(0, |_| PLACE);
+        let mut heard = Rows::zeros(sums.count(), width);
+        for i in 0..sums.count() {
+            let (row, sum) = (heard.row_mut(i), sums.row(i));
+            put_means(row, sum, 0.3);
+            row[VALUES..HEARD].copy_from_slice(&sum[VALUES..HEARD]);
+            if let Some(before) = before {
+                row[HEARD..width].copy_from_slice(&before.row(i)[..PLACE]);
             }
-            let mut x = self.enter.apply(&heard);
-            for (x, s) in x.iter_mut().zip(&song) {
-                *x += s;
-            }
-            x
-        };
-        let mut places: Vec<Place> = sums.iter().enumerate().map(enter).collect();
+        }
+        let mut known = self.enter.apply(level, &heard);
+        add_to_all(&mut known, self.song.apply(level, &over_all).row(0));
         for (i, layer) in self.dilated.iter().enumerate() {
             if i == self.dilated.len() / 2 {
-                self.add_mean(&mut places);
+                let mean = mean(&known);
+                add_to_all(&mut known, self.mean.apply(level, &mean).row(0));
             }
-            places = layer.apply(&places);
+            layer.apply(level, &mut known);
         }
-        places
+        known
     }
 
     /// Of each half bar, the gated values of its notes, and the gates.
-    fn sums(&self, notes: &[Note], cells: &[usize]) -> Vec<[f32; HEARD]> {
-        let mut sums = vec![[0.0; HEARD]; cells.last().map_or(0, |last| last + 1)];
-        for (note, &cell) in notes.iter().zip(cells) {
-            let gates = self.gate.apply(note).map(sigmoid);
-            let values = self.value.apply(note);
-            let (own, own_gates) = sums[cell].split_at_mut(VALUES);
-            let lines = own.chunks_exact_mut(VALUE).zip(values.chunks_exact(VALUE));
+    fn sums(&self, level: Level, notes: &Rows, cells: &[usize]) -> Rows {
+        let mut gates = self.gate.apply(level, notes);
+        net::logistic(level, gates.flat_mut());
+        let values = self.value.apply(level, notes);
+        let mut sums = Rows::zeros(cells.last().map_or(0, |last| last + 1), HEARD);
+        for (i, &cell) in cells.iter().enumerate() {
+            let gates = &gates.row(i)[..GATES];
+            let (own, own_gates) = sums.row_mut(cell).split_at_mut(VALUES);
+            let lines = own.chunks_exact_mut(VALUE).zip(values.row(i).chunks_exact(VALUE));
             for ((sum, values), gate) in lines.zip(gates) {
                 for (s, v) in sum.iter_mut().zip(values) {
                     *s += v * gate;
@@ -165,74 +189,88 @@ impl<const IN: usize> Round<IN> {
         }
         sums
     }
+}
 
-    fn add_mean(&self, places: &mut [Place]) {
-        let mut mean = [0.0; PLACE];
-        for place in &*places {
-            for (m, x) in mean.iter_mut().zip(place) {
-                *m += x;
-            }
-        }
-        #[expect(clippy::cast_precision_loss)]
-        let count = places.len().max(1) as f32;
-        let add = self.mean.apply(&mean.map(|m| m / count));
-        for place in places {
-            for (x, a) in place.iter_mut().zip(&add) {
-                *x += a;
+/// What each note's neighbours say.
+fn words(said: &Rows, near: &[[usize; NEAR]]) -> Rows {
+    let mut words = Rows::zeros(near.len(), NEAR * WORD);
+    for (i, near) in near.iter().enumerate() {
+        for (own, &other) in words.row_mut(i).chunks_exact_mut(WORD).zip(near) {
+            if other < said.count() {
+                for (x, said) in own.iter_mut().zip(said.row(other)) {
+                    *x = said.max(0.0);
+                }
             }
         }
     }
+    words
+}
+
+fn add_to_all(rows: &mut Rows, own: &[f32]) {
+    for (x, own) in rows.flat_mut().iter_mut().zip(own.iter().cycle()) {
+        *x += own;
+    }
+}
+
+fn mean(rows: &Rows) -> Rows {
+    let mut mean = Rows::zeros(1, PLACE);
+    let own = mean.row_mut(0);
+    for i in 0..rows.count() {
+        for (m, x) in own.iter_mut().zip(rows.row(i)) {
+            *m += x;
+        }
+    }
+    #[expect(clippy::cast_precision_loss)]
+    let count = rows.count().max(1) as f32;
+    for m in own {
+        *m /= count;
+    }
+    mean
 }
 
 /// The mean value of each line, drawn to 0 where its gates let little through.
-fn divided<const N: usize>(sum: &[f32; HEARD], more: f32) -> [f32; N] {
-    let mut values = [0.0; N];
+fn put_means(values: &mut [f32], sum: &[f32], more: f32) {
     let (own, gates) = sum.split_at(VALUES);
-    let lines = values.chunks_exact_mut(VALUE).zip(own.chunks_exact(VALUE));
+    let lines = values[..VALUES].chunks_exact_mut(VALUE).zip(own.chunks_exact(VALUE));
     for ((values, own), gate) in lines.zip(gates) {
         for (v, s) in values.iter_mut().zip(own) {
             *v = s / (gate + more);
         }
     }
-    values
 }
 
 /// A convolution of three taps, added to what goes in.
 struct Dilated {
     /// Half bars from tap to tap.
     distance: usize,
-    taps: [Dense<PLACE, PLACE>; 3],
-    bias: Place,
+    taps: Dense,
 }
 
 impl Dilated {
     fn take(numbers: &mut Numbers, distance: usize) -> Self {
-        let taps = [0; 3].map(|_| Dense::take_without_bias(numbers));
-        Self { distance, taps, bias: numbers.row() }
+        Self { distance, taps: Dense::take(numbers, 3 * PLACE, PLACE) }
     }
 
     /// Beyond the ends nothing is heard.
-    fn apply(&self, places: &[Place]) -> Vec<Place> {
-        let [first, middle, last] = &self.taps;
-        let heard = |(i, own): (usize, &Place)| {
-            let mut sum = middle.add_to(self.bias, own);
-            if let Some(place) = i.checked_sub(self.distance).and_then(|i| places.get(i)) {
-                sum = first.add_to(sum, place);
+    fn apply(&self, level: Level, known: &mut Rows) {
+        let mut heard = Rows::zeros(known.count(), 3 * PLACE);
+        for i in 0..known.count() {
+            let places = [i.checked_sub(self.distance), Some(i), i.checked_add(self.distance)];
+            for (own, place) in heard.row_mut(i).chunks_exact_mut(PLACE).zip(places) {
+                if let Some(place) = place.filter(|&i| i < known.count()) {
+                    own.copy_from_slice(known.row(place));
+                }
             }
-            if let Some(place) = i.checked_add(self.distance).and_then(|i| places.get(i)) {
-                sum = last.add_to(sum, place);
-            }
-            for (s, x) in sum.iter_mut().zip(own) {
-                *s = s.max(0.0) + x;
-            }
-            sum
-        };
-        places.iter().enumerate().map(heard).collect()
+        }
+        let found = self.taps.apply(level, &heard);
+        for (x, own) in known.flat_mut().iter_mut().zip(found.flat()) {
+            *x += own.max(0.0);
+        }
     }
 }
 
-/// Log odds of melody against the other two.
-fn against([accompaniment, melody, second]: [f32; 3]) -> f32 {
-    let most = accompaniment.max(second);
-    melody - most - ((accompaniment - most).exp() + (second - most).exp()).ln()
+/// Log odds of melody against the other two, accompaniment and second.
+fn against(roles: &[f32]) -> f32 {
+    let most = roles[0].max(roles[2]);
+    roles[1] - most - (-(roles[0] - roles[2]).abs()).exp().ln_1p()
 }
