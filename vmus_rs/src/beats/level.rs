@@ -90,6 +90,7 @@ pub(crate) fn describe(
     let per_beat = (1.0 / beats) as f32;
     let tempo = 60.0 * rate / p as f64;
     let exact = concentration(position, 4.0 / p as f64).max(0.05);
+    let gaps = gaps(slot, p);
     (0..p)
         .map(|phase| {
             let mut out = Out { values: [0.0; FEATURES], next: 0 };
@@ -132,7 +133,9 @@ pub(crate) fn describe(
             let density = (slot.len() as f64 / beats).ln();
             out.push(density as f32);
             out.push((density * density) as f32);
-            gaps(slot, p, &mut out);
+            for gap in gaps {
+                out.push(gap);
+            }
             for flag in [p % 3 == 0, p % 2 == 0, p % 4 == 0, p == 1] {
                 out.push(f32::from(u8::from(flag)));
             }
@@ -171,18 +174,16 @@ fn fold(slot: &[i64], rows: &[Row], bar: usize) -> Vec<[f32; SUMS]> {
     sums
 }
 
-/// How many of the events follow the one before at each distance.
+/// The share of the events that follow the one before at each distance.
 #[expect(clippy::cast_precision_loss)]
-fn gaps(slot: &[i64], p: usize, out: &mut Out) {
+fn gaps(slot: &[i64], p: usize) -> [f32; GAPS.len() + 1] {
     let mut number = [0.0f32; GAPS.len() + 1];
     for pair in slot.windows(2) {
         let beats = (pair[1] - pair[0]) as f64 / p as f64;
         number[GAPS.iter().filter(|&&gap| beats > gap).count()] += 1.0;
     }
     let all = (slot.len() as f32 - 1.0).max(1.0);
-    for count in number {
-        out.push(count / all);
-    }
+    number.map(|count| count / all)
 }
 
 /// The likeliest reading with its score.

@@ -4,6 +4,7 @@ use std::f64::consts::TAU;
 
 use super::pulse::Pulse;
 use super::spectrum::cis;
+use crate::wide::wide;
 
 /// The best constant rate near `rate`, its phase taken from all events.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -48,26 +49,59 @@ fn scan(time: &[f64], weight: &[f32], from: f64, step: f64, points: usize) -> us
         *x *= w;
         *y *= w;
     }
-    let mut best = (0, f32::NEG_INFINITY);
-    for k in 0..points {
-        let power = total(&re).powi(2) + total(&im).powi(2);
-        if power > best.1 {
-            best = (k, power);
-        }
-        for (((x, y), c), s) in re.iter_mut().zip(&mut im).zip(&cos).zip(&sin) {
-            (*x, *y) = (*x * c - *y * s, *x * s + *y * c);
-        }
-    }
-    best.0
+    strongest(&mut re, &mut im, &cos, &sin, points)
 }
 
-/// Sum in eight lanes.
-fn total(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let chunks = values.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+/// Lanes that sums are made in.
+const LANES: usize = 16;
+
+wide! {
+    /// After how many turns of all phasors by their step their sum is longest.
+    fn strongest['a]['a](
+        re: &'a mut [f32],
+        im: &'a mut [f32],
+        cos: &'a [f32],
+        sin: &'a [f32],
+        points: usize,
+    ) -> usize {
+        let size = re.len();
+        let (im, cos, sin) = (&mut im[..size], &cos[..size], &sin[..size]);
+        let mut best = (0, f32::NEG_INFINITY);
+        for k in 0..points {
+            let (mut x, mut y) = ([0.0f32; LANES], [0.0f32; LANES]);
+            let mut at = 0;
+            while at < size {
+                let width = LANES.min(size - at);
+                // The last may be narrower; most are not, and known to be so.
+                let (re, im) = (&mut re[at..at + width], &mut im[at..at + width]);
+                let (cos, sin) = (&cos[at..at + width], &sin[at..at + width]);
+                if width == LANES {
+                    for l in 0..LANES {
+                        x[l] += re[l];
+                        y[l] += im[l];
+                        let turned = (re[l] * cos[l] - im[l] * sin[l], re[l] * sin[l] + im[l] * cos[l]);
+                        (re[l], im[l]) = turned;
+                    }
+                } else {
+                    for l in 0..width {
+                        x[l] += re[l];
+                        y[l] += im[l];
+                        let turned = (re[l] * cos[l] - im[l] * sin[l], re[l] * sin[l] + im[l] * cos[l]);
+                        (re[l], im[l]) = turned;
+                    }
+                }
+                at += width;
+            }
+            let (mut total_x, mut total_y) = (0.0, 0.0);
+            for l in 0..LANES {
+                total_x += x[l];
+                total_y += y[l];
+            }
+            let power = total_x * total_x + total_y * total_y;
+            if power > best.1 {
+                best = (k, power);
+            }
+        }
+        best.0
     }
-    lanes.iter().sum::<f32>() + rest
 }
