@@ -7,11 +7,11 @@
 macro_rules! wide {
     (
         $(#[$meta:meta])*
-        fn $name:ident[$($generic:tt)*][$($given:tt)*]($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)?
+        $vis:vis fn $name:ident[$($generic:tt)*][$($given:tt)*]($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)?
         $body:block
     ) => {
         $(#[$meta])*
-        fn $name<$($generic)*>($($arg: $type),*) $(-> $out)? {
+        $vis fn $name<$($generic)*>($($arg: $type),*) $(-> $out)? {
             struct Work<$($generic)*> { $($arg: $type),* }
             impl<$($generic)*> pulp::NullaryFnOnce for Work<$($given)*> {
                 type Output = $crate::wide::output!($($out)?);

@@ -3,7 +3,7 @@
 
 use super::events::{COLUMNS, Row};
 use super::model::Model;
-use super::spectrum::cis;
+use super::spectrum::phasors;
 
 /// Pulses a beat that are tried.
 const PULSES: [i32; 10] = [1, 2, 3, 4, 6, 8, 9, 12, 16, 24];
@@ -56,14 +56,8 @@ pub(crate) fn slots(position: &[f64]) -> Vec<i64> {
 
 /// Of all sixteenths that an onset may be at, how much those near one phase prevail, in single precision.
 fn concentration(position: &[f64], scale: f64) -> f32 {
-    let (mut re, mut im) = (0.0f32, 0.0f32);
-    for x in position {
-        let turn = x * scale;
-        #[expect(clippy::cast_possible_truncation)]
-        let (sin, cos) = cis((turn - turn.floor()) as f32);
-        re += cos;
-        im += sin;
-    }
+    let (sin, cos) = phasors(position, scale);
+    let (re, im) = (cos.iter().sum::<f32>(), sin.iter().sum::<f32>());
     #[expect(clippy::cast_precision_loss)]
     let size = position.len().max(1) as f32;
     re.hypot(im) / size

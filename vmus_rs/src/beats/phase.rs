@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::smooth::smooth;
-use super::spectrum::cis;
+use super::spectrum::phasors;
 use crate::wide::wide;
 
 /// Moments at which a phase is measured.
@@ -32,8 +32,8 @@ impl Knots {
         // Each event is shared between the two knots beside it.
         let reach = (4.0 * sigma / self.step) as usize;
         let mut sums = [(); 3].map(|()| vec![0.0f32; knots + 1 + 2 * reach]);
-        for ((&t, &w), position) in time.iter().zip(weight).zip(position) {
-            let (sin, cos) = cis(position.fract() as f32);
+        let (sin, cos) = phasors(position, 1.0);
+        for (((&t, &w), sin), cos) in time.iter().zip(weight).zip(sin).zip(cos) {
             let place = (t - self.start) / self.step;
             let (k, share) = (place as usize, place.fract() as f32);
             for (knot, share) in [(k, 1.0 - share), (k + 1, share)] {

@@ -35,6 +35,8 @@ pub(crate) fn rates() -> Vec<f64> {
 }
 
 /// Sine and cosine of whole turns in [-2^21, 2^21], to 1e-5; fit for vectors.
+// Into loops of whatever width.
+#[inline(always)]
 pub(crate) fn cis(turns: f32) -> (f32, f32) {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves no fraction
     let x = (turns - ((turns + ROUND) - ROUND)) * std::f32::consts::TAU;
@@ -54,6 +56,25 @@ pub(crate) fn cis(turns: f32) -> (f32, f32) {
                         + y * (-1.0 / 3_628_800.0
                             + y * (1.0 / 479_001_600.0 - y * (1.0 / 87_178_291_200.0)))))));
     (sin, cos)
+}
+
+/// Sines and cosines of turns of any size, `scale` times the positions.
+pub(crate) fn phasors(position: &[f64], scale: f64) -> (Vec<f32>, Vec<f32>) {
+    let (mut sin, mut cos) = (vec![0.0; position.len()], vec![0.0; position.len()]);
+    turn(position, scale, &mut sin, &mut cos);
+    (sin, cos)
+}
+
+wide! {
+    #[expect(clippy::cast_possible_truncation)]
+    fn turn['a]['a](position: &'a [f64], scale: f64, sin: &'a mut [f32], cos: &'a mut [f32]) {
+        let size = position.len();
+        let (sin, cos) = (&mut sin[..size], &mut cos[..size]);
+        for k in 0..size {
+            let turns = scale * position[k];
+            (sin[k], cos[k]) = cis((turns - turns.floor()) as f32);
+        }
+    }
 }
 
 /// Sine and cosine of turns of any size.

@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::pulse::Pulse;
-use super::spectrum::cis;
+use super::spectrum::phasors;
 use crate::wide::wide;
 
 /// The best constant rate near `rate`, its phase taken from all events.
@@ -20,31 +20,27 @@ pub(crate) fn constant(time: &[f64], weight: &[f32], mut rate: f64) -> Pulse {
         points = 21;
     }
     let (mut re, mut im) = (0.0, 0.0);
-    let turn: Vec<f64> = time.iter().map(|t| rate * (t - start)).collect();
-    for (t, &w) in turn.iter().zip(weight) {
-        let (sin, cos) = cis((t - t.floor()) as f32);
+    let since: Vec<f64> = time.iter().map(|t| t - start).collect();
+    let (sin, cos) = phasors(&since, rate);
+    for ((sin, cos), &w) in sin.iter().zip(&cos).zip(weight) {
         re += f64::from(w * cos);
         im += f64::from(w * sin);
     }
     let shift = im.atan2(re) / TAU;
     // Against its own constant phase: no window to fool itself with.
-    let cosine = |t: &f64| f64::from(cis((t - shift - (t - shift).floor()) as f32).1);
-    let fit = turn.iter().map(cosine).sum::<f64>() / time.len() as f64;
+    let (im, re) = (im / im.hypot(re).max(1e-9), re / im.hypot(re).max(1e-9));
+    let along = |(sin, cos): (&f32, &f32)| f64::from(*cos) * re + f64::from(*sin) * im;
+    let fit = sin.iter().zip(&cos).map(along).sum::<f64>() / time.len() as f64;
     let times = vec![start - 1.0, end + 1.0];
     let count = vec![-rate - shift, rate * (end + 1.0 - start) - shift];
     Pulse { times, count, start, end, fit }
 }
 
 /// Which of the rates `from`, `from + step`, ... has the strongest resultant.
-#[expect(clippy::cast_possible_truncation)]
 fn scan(time: &[f64], weight: &[f32], from: f64, step: f64, points: usize) -> usize {
-    let start = time[0];
-    let turned = |rate: f64| -> (Vec<f32>, Vec<f32>) {
-        let turn = |t: &f64| rate * (t - start);
-        time.iter().map(|t| cis((turn(t) - turn(t).floor()) as f32)).unzip()
-    };
-    let (mut im, mut re) = turned(from);
-    let (sin, cos) = turned(step);
+    let since: Vec<f64> = time.iter().map(|t| t - time[0]).collect();
+    let (mut im, mut re) = phasors(&since, from);
+    let (sin, cos) = phasors(&since, step);
     for ((x, y), &w) in re.iter_mut().zip(&mut im).zip(weight) {
         *x *= w;
         *y *= w;
