@@ -39,6 +39,8 @@ fn request() -> Request {
         dice: [dice; 7],
         form: vec![0; BARS],
         pull: 0.0,
+        leaning: Vec::new(),
+        hold: 0.0,
         random: Random::new(1, 3),
     }
 }

@@ -80,19 +80,67 @@ def corrected(
 ) -> Array:
     """The count less how far the events are ahead of it."""
     knot = grid[0] + 0.5 * np.arange(int(np.ceil((grid[-1] - grid[0]) / 0.5)) + 1)
-    phase = np.exp(2j * np.pi * np.interp(time, grid, count))
-    place = (time - grid[0]) / 0.5
+    off = ahead(time, weight, np.interp(time, grid, count), knot, sigma, stiffness, most)
+    return count - np.interp(grid, knot, off)
+
+
+def ahead(
+    time: Array,
+    weight: Array,
+    position: Array,
+    knot: Array,
+    sigma: float,
+    stiffness: float,
+    most: float | None,
+) -> Array:
+    """How far the events around each knot are ahead of whole numbers, smoothed."""
+    phase, step = np.exp(2j * np.pi * position), knot[1] - knot[0]
+    place, reach = (time - knot[0]) / step, int(4 * sigma / step)
     total, square = np.zeros(len(knot), complex), np.zeros(len(knot))
     for k in range(len(knot)):
-        for j in range(max(k - int(8 * sigma), 0), k + int(8 * sigma) + 1):
+        for j in range(max(k - reach, 0), k + reach + 1):
             share = np.maximum(1 - np.abs(place - j), 0.0)  # of each event, at knot j
-            window = np.exp(-0.5 * ((j - k) * 0.5 / sigma) ** 2)
+            window = np.exp(-0.5 * ((j - k) * step / sigma) ** 2)
             total[k] += window * (share * weight * phase).sum()
             square[k] += window**2 * (share * weight**2).sum()
     trust = np.minimum(np.abs(total) ** 2 / np.maximum(square, 1e-3), 20.0) + 1e-3
-    ahead = np.angle(total) / (2 * np.pi)
-    ahead = np.unwrap(ahead, period=1.0) if most is None else np.clip(ahead, -most, most)
-    return count - np.interp(grid, knot, smooth(ahead, trust, stiffness))
+    off = np.angle(total) / (2 * np.pi)
+    off = np.unwrap(off, period=1.0) if most is None else np.clip(off, -most, most)
+    return smooth(off, trust, stiffness)
+
+
+def close(time: Array, weight: Array, grid: Array, count: Array) -> tuple[Array, Array]:
+    """Sixteenths at the points of the grid, corrected once more; and the swing of every fourth.
+
+    A grid of two points has one rate, which holds.
+    """
+    position = np.interp(time, grid, count)
+    swing = swing_of(position, weight)
+    if len(grid) == 2:
+        return count, swing
+    off = ahead(time, weight, straight(position, swing), grid, 0.3, 6.0, 0.3)
+    count = np.maximum.accumulate(count - off + 1e-6 * np.arange(len(grid)))
+    return count, swing_of(np.interp(time, grid, count), weight)
+
+
+def swing_of(position: Array, weight: Array) -> Array:
+    """How late the events at each sixteenth of the beats are, of two passes: (4,)."""
+    swing = np.zeros(4)
+    for _ in range(2):
+        even = straight(position, swing)
+        place = np.floor(even + 0.5).astype(int) % 4
+        for k in range(4):
+            own = place == k
+            total = 10.0 + (weight[own] * np.exp(2j * np.pi * even[own])).sum()
+            swing[k] = np.clip(swing[k] + np.angle(total) / (2 * np.pi), -0.25, 0.25)
+    return np.where(np.abs(swing) < 0.03, 0.0, swing)
+
+
+def straight(position: Array, swing: Array) -> Array:
+    """Positions among sixteenths that are not swung."""
+    line = np.arange(np.floor(position.min()) - 2, np.ceil(position.max()) + 3)
+    result: Array = np.interp(position, line + swing[line.astype(int) % 4], line)
+    return result
 
 
 def predictability(time: Array, position: Array) -> float:

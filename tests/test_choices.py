@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -172,7 +174,7 @@ def test_models_list_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     listed = vmus("models", "list")
     assert listed.exit_code == 0
-    assert listed.stdout == "clip: 934 MB, not fetched\n"
+    assert listed.stdout == "clip: 934 MB, not fetched\ntagger: 3 MB, not fetched\n"
     source = tmp_path / "s.pt"
     source.write_bytes(b"abc")
     here = downloads.Download(
@@ -184,10 +186,18 @@ def test_models_list_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path = tmp_path / "cache" / "models" / "s.pt"
     assert got.stdout.strip() == str(path)
     assert path.read_bytes() == b"abc"
-    assert vmus("models", "list").stdout.strip() == f"clip: {path}"
+    assert vmus("models", "list").stdout.splitlines()[0] == f"clip: {path}"
     assert vmus("models", "fetch", "clop").exit_code == 2
     path.unlink()
     source.unlink()
     failed = vmus("models", "fetch", "clip")
     assert failed.exit_code == 1
     assert "without a network" in failed.stderr
+
+
+def test_judging_does_not_load_torchs_compiler() -> None:
+    code = (
+        "import sys; from vmusprod.vmcp import load_scorer; load_scorer('pixels'); "
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

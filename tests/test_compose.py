@@ -25,7 +25,6 @@ from vmusprod.compose import (
     cues,
     motion_tempo,
     plan,
-    video_rows,
 )
 from vmusprod.errors import InputError
 from vmusprod.models.task import Task
@@ -33,6 +32,7 @@ from vmusprod.music import tokens as tk
 from vmusprod.music.midi_events import read_events
 from vmusprod.music.score import read_midi
 from vmusprod.video.features import VideoFeatures, motion_steps, seconds
+from vmusprod.video.rows import video_rows
 
 durations = st.one_of(
     st.floats(2, 60), st.floats(60, 7200), st.integers(2, 7200).map(float),

@@ -23,6 +23,34 @@ def test_orthogonalise(shape: tuple[int, ...]) -> None:
     assert not orthogonalise(torch.zeros(shape)).any()
 
 
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 64, 200), (1, 200, 64)])
+def test_orthogonalise_in_bfloat16(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(shape)
+    rough = orthogonalise(matrices, dtype=torch.bfloat16)
+    assert rough.dtype == torch.bfloat16
+    assert torch.linalg.svdvals(rough.float()).max() < 1.3
+    exact = orthogonalise(matrices)
+    assert (rough.float() - exact).norm() < 0.03 * exact.norm()
+
+
+def test_muon_in_bfloat16_keeps_its_state_in_float32() -> None:
+    torch.manual_seed(0)
+    start, target = torch.randn(64, 80), torch.randn(64, 80)
+    ends = []
+    for dtype in (torch.float32, torch.bfloat16):
+        p = start.clone().requires_grad_()
+        optimizer = Muon([p], 0.1, dtype=dtype)
+        for _ in range(5):
+            optimizer.zero_grad()
+            torch.autograd.backward(((p - target) ** 2).sum())
+            optimizer.step()
+        assert optimizer.state[p]["momentum"].dtype == p.dtype == torch.float32
+        ends.append(p.detach())
+    assert (ends[0] - start).norm() > 1
+    assert (ends[1] - ends[0]).norm() < 0.05 * (ends[0] - start).norm()
+
+
 def test_muon_takes_matrices_and_adam_the_rest() -> None:
     model = Stage(tiny_config("melody"))
     muon, adam = make_optimizers(model, 1e-3, 0.02)

@@ -208,12 +208,37 @@ def test_tracked_stretch(seed: int, drift: float) -> None:
     beats = pulse_twin.track(time, strength, beat, weights.places)
     grid, pulses, fit = pulse_twin.of_beats(time, weight, beats)
     p, phase, _ = choose(grid, pulses)
+    assert found_grid(notes, grid, 4 * (pulses - phase) / p) <= fit + 1e-3
+
+
+@pytest.mark.parametrize("late", [0.0, 0.15])
+def test_steady_stretch(late: float) -> None:
+    """One constant rate, its offbeats on time or late."""
+    rng = np.random.default_rng(6)
+    place = np.sort(rng.choice(400, 300, replace=False))
+    onset = 1.0 + 0.15 * (place + late * (place % 2)) + rng.normal(scale=0.003, size=300)
+    pitch = np.where(place % 4 == 0, 40 + place // 16 % 5, 70 + place % 7).astype(np.uint8)
+    notes = TimedNotes(onset, onset + 0.2, pitch, np.full(300, 80, np.uint8))
+    ((times, count, *_),) = rust.find_pulses(notes.onset)
+    assert len(times) == 2
+    (((_, _, found, *_),)) = rust.find_beats(*arrays(notes))
+    # How many pulses a beat has the length of what was found tells; which are beats, its place.
+    beat = float(np.median(found[4:] - found[:-4]))
+    p = round(beat * float(np.diff(count)[0] / np.diff(times)[0]))
+    at = np.interp(found[::4], times, count)
+    found_grid(notes, times, 4 * (count - round(float(np.median(at % p)))) / p)
+
+
+def found_grid(notes: TimedNotes, grid: Array, sixteenths: Array) -> float:
+    """Hold the grid that is found against the twin's; its concentration."""
+    time = twin.event_times(notes)
+    weight = np.sqrt([float(len(event)) for event in twin.group(notes.onset)])
+    count, swing = pulse_twin.close(time, weight, grid, sixteenths)
     ((first, stop, found, kept, concentration, size),) = rust.find_beats(*arrays(notes))
     assert (first, stop) == (0, len(notes))
-    assert concentration <= fit + 1e-3
-    sixteenth = 4 * (np.interp(found, grid, pulses) - phase) / p
+    at = pulse_twin.straight(np.interp(found, grid, count), swing)
     inside = (found > grid[0]) & (found < grid[-1])
-    off = sixteenth[inside] - np.round(sixteenth[inside])
-    assert np.abs(off).max() < 0.02
-    np.testing.assert_allclose(np.diff(sixteenth[inside]), 1.0, atol=0.02)
+    assert np.abs(at - np.round(at))[inside].max() < 0.02
+    np.testing.assert_allclose(np.diff(at[inside]), 1.0, atol=0.02)
     assert len(kept) % (4 * size) == 0
+    return concentration

@@ -14,11 +14,11 @@ from tiny_models import tiny_stage
 from vmusprod.errors import VmusError
 from vmusprod.models import sampling
 from vmusprod.models.config import STAGES
-from vmusprod.models.grammar import Frame, Grammar
+from vmusprod.models.grammar import Frame
 from vmusprod.models.heads import AttributeHead
 from vmusprod.models.sampling import Source, Writer
 from vmusprod.models.stage import Stage
-from vmusprod.models.task import Dice, Sheet
+from vmusprod.models.task import Dice, Sheet, Task
 from vmusprod.music import tokens as tk
 
 Logits = NDArray[np.float64]
@@ -128,9 +128,8 @@ def write(
     if chords is not None:
         given_tokens = tk.encode(frame.bars, chords=chords, notes=melody)
         source = Source(model, given_tokens, chords, sheet(frame))
-    grammar = Grammar(model.config.stage, frame, melody)
-    writer = Writer(model, sheet(frame), grammar, source)
-    return writer.write(dice, np.random.default_rng(seed))
+    task = Task(frame, sheet(frame), dice, (seed,), melody=melody)
+    return Writer(model, task, source).write()
 
 
 frames = st.builds(
@@ -192,10 +191,9 @@ def test_a_bar_cannot_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_progress_reaches_the_end() -> None:
     told: list[float] = []
     frame = Frame(4, 1)
-    grammar = Grammar("chord", frame)
-    writer = Writer(MODELS["chord", 0], sheet(frame), grammar, None)
+    writer = Writer(MODELS["chord", 0], Task(frame, sheet(frame), all_dice()), None)
     with torch.inference_mode():
-        writer.write(all_dice(), np.random.default_rng(0), told.append)
+        writer.write(told.append)
     assert told == sorted(told)
     assert told[0] == 0
     assert 0.7 <= told[-1] <= 1

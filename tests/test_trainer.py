@@ -23,6 +23,7 @@ from vmusprod.models.stage import Stage
 from vmusprod.models.weights import load_stage, save_stage
 from vmusprod.training import trainer as module
 from vmusprod.training.data import StageData, collate
+from vmusprod.training.precision import find_precision
 from vmusprod.training.trainer import Trainer, evaluate, forward
 
 
@@ -269,17 +270,56 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert (tmp_path / "state.pt").read_bytes() == held
 
 
-def test_bf16_is_for_gpus(pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("name", "cast"), [("bf16", True), ("f32", False)])
+def test_precision(
+    name: str, cast: bool, pack: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
 
     def spy(model: Stage, batch: Any) -> dict[str, Tensor]:
-        seen.append(torch.is_autocast_enabled("cpu"))
+        seen.append((model.training, torch.is_autocast_enabled("cpu")))
         return forward(model, batch)
 
     monkeypatch.setattr(module, "forward", spy)
-    train(Trainer(options(steps=1), pack, tmp_path))
-    assert seen
-    assert not any(seen)
+    train(run := Trainer(options(steps=2, precision=name), pack, tmp_path))
+    assert [c for training, c in seen if training] == [cast, cast]
+    assert not any(c for training, c in seen if not training)  # losses are measured in float32
+    assert all(p.dtype == torch.float32 for p in run.model.parameters())
+
+
+def test_automatic_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert find_precision("auto", torch.device("cuda")) == torch.bfloat16
+    assert find_precision("auto", torch.device("mps")) == torch.float32
+    for has, wanted in [
+        ({"avx512_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx2": True, "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ]:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+        assert find_precision("auto", cpu) == wanted
+        assert find_precision("bf16", cpu) == torch.bfloat16
+        assert find_precision("f32", cpu) == torch.float32
+    with pytest.raises(ValueError, match="unknown precision 'f16': one of auto, bf16, f32"):
+        find_precision("f16", cpu)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_losses_are_alike_in_bf16(stage: str, pack: Pack, tmp_path: Path) -> None:
+    exact = train(Trainer(options(stage, steps=12, precision="f32"), pack, tmp_path / "f32"))
+    rough = train(Trainer(options(stage, steps=12, precision="bf16"), pack, tmp_path / "bf16"))
+    assert rough != exact
+    np.testing.assert_allclose(rough, exact, rtol=0.01)
+
+
+def test_a_run_goes_on_in_another_precision(pack: Pack, tmp_path: Path) -> None:
+    train(first := Trainer(options(steps=3, precision="f32"), pack, tmp_path))
+    second = Trainer(options(steps=4, precision="bf16"), pack, tmp_path)
+    assert second.resume()
+    assert same(second.model.state_dict(), first.model.state_dict())
+    assert len(train(second)) == 1
+    assert all(v.dtype != torch.bfloat16 for v in second.average.weights.values())
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -304,6 +344,8 @@ def test_a_step_under_bf16_autocast(stage: str, pack: Pack) -> None:
 def test_the_attention_backend(pack: Pack, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown attention backend"):
         Trainer(options(attention="flash"), pack, tmp_path)
+    with pytest.raises(ValueError, match="unknown precision"):
+        Trainer(options(precision="f8"), pack, tmp_path)
     pytest.importorskip("fast_transformers.causal_product")
     ours = train(Trainer(options(steps=3), pack, tmp_path / "a"))
     theirs = train(Trainer(options(steps=3, attention="fast-transformers"), pack, tmp_path / "b"))

@@ -1,6 +1,7 @@
 """The audio side: MIDI is rendered, tagged, and paired with videos."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 
 from vmcp_world import pair
 from vmus.app import app
-from vmusprod.errors import MissingDependencyError
+from vmusprod.errors import MissingDependencyError, VmusError
 from vmusprod.music.render import check_fluidsynth, render_wav
 from vmusprod.music.score import MidiTrack, write_midi
 
@@ -47,6 +48,28 @@ def test_rendered_midi_and_its_sound_are_heard_alike(tagger: Path, tmp_path: Pat
     weights = torch.load(tagger, map_location="cpu", weights_only=True)
     tags = weights["dense2.weight"] @ torch.as_tensor(rendered.mean(0)) + weights["dense2.bias"]
     assert float(tags[9]) > float(tags[7])
+
+
+@pytest.mark.shared
+def test_the_tagger_is_found_where_it_was_fetched(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vmusprod import downloads
+    from vmusprod.vmcp.tagger import Tagger, find_tagger
+
+    monkeypatch.setenv("VMUS_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(VmusError, match="vmus models fetch tagger"):
+        find_tagger(None)
+    assert not (tmp_path / "cache").exists()  # nothing is fetched unasked
+    file = shared / "models" / "music_tagging" / "mtat-musicnn.pth"
+    here = replace(downloads.TAGGER, url=file.as_uri())
+    monkeypatch.setitem(downloads.MODELS, "tagger", here)
+    done = CliRunner().invoke(app, ["models", "fetch", "tagger"])
+    assert done.exit_code == 0, done.output  # the file is the one of the checksum
+    kept = find_tagger(None)
+    assert done.stdout.strip() == str(kept)
+    assert Tagger(kept)
+    assert find_tagger(file) == file
 
 
 @pytest.mark.shared

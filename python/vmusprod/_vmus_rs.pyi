@@ -8,7 +8,7 @@ Notes on the grid are int32 (N, 4): onset, duration, pitch, velocity.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Self, SupportsFloat, SupportsIndex, final
+from typing import Self, SupportsFloat, SupportsIndex, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ __all__ = [
     "bar_ranges",
     "beat_features",
     "beat_readings",
+    "causal_attention",
+    "causal_attention_backward",
     "chord_features",
     "chord_scores",
     "color_histogram",
@@ -41,6 +43,55 @@ __all__ = [
     "rgb_difference",
     "skyline",
 ]
+
+_Number = TypeVar("_Number", np.float32, np.uint16)
+
+def causal_attention(
+    qkv: NDArray[np.float32] | NDArray[np.uint16],
+    valid: NDArray[np.float32],
+    lengths: list[int],
+    heads: int,
+    threads: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Causal linear attention over packed sequences (paper, section 4.3).
+
+    The same bits on any number of threads and at every SIMD level; sums are in float32.
+
+    Parameters
+    ----------
+    qkv : (T, 3 * heads * depth) float32, or uint16: the bits of bfloat16
+        Queries, keys and values, before the feature map elu + 1.
+    valid : (T,) float32
+        1 or, at padding, 0.
+    lengths : list of int
+        Of the sequences that lie end to end; they add up to T.
+
+    Returns
+    -------
+    (T, heads * depth) float32, the output, and (T, heads) float32, one over what each query's
+    weights add up to; `causal_attention_backward` wants both.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of another type; sizes that do not fit together.
+    """
+
+def causal_attention_backward(
+    qkv: NDArray[_Number],
+    valid: NDArray[np.float32],
+    lengths: list[int],
+    heads: int,
+    grad: NDArray[_Number],
+    out: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    threads: int,
+) -> NDArray[_Number]:
+    """The gradient of `causal_attention` with respect to `qkv`, in its type.
+
+    grad : (T, heads * depth), with respect to the output, in the type of `qkv`; out, weight: what
+    `causal_attention` returned; the rest as there, and so are the errors.
+    """
 
 @final
 class StageEngine:

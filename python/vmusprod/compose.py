@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vmusprod._vmus_rs import decode_chords
 from vmusprod.alignment import aligned_steps
 from vmusprod.control import Control
+from vmusprod.levels import as_dense, bar_levels, louder, velocity_gains
 from vmusprod.models.config import STAGES, SYSTEMS
 from vmusprod.models.engine import Engine, load_engine
 from vmusprod.models.grammar import Frame
@@ -25,10 +26,11 @@ from vmusprod.music.transpose import from_common_key, moved_notes, transpose_cho
 from vmusprod.music.tune import oddity
 from vmusprod.piece import Piece, chord_notes
 from vmusprod.video.features import VideoFeatures
+from vmusprod.video.rows import video_rows
 
 __all__ = [
     "CUE_BARS", "MAX_SILENCE", "TEMPO_RANGE", "TEMPO_TOLERANCE", "Composer", "Piece", "Plan",
-    "Progress", "Settings", "chord_notes", "cues", "dice", "motion_tempo", "plan", "video_rows",
+    "Progress", "Settings", "chord_notes", "cues", "dice", "motion_tempo", "plan",
 ]  # fmt: skip
 
 TICKS_PER_STEP = 55
@@ -245,11 +247,20 @@ class _Draft:
             tk.normalise(
                 np.concatenate([moved_notes(n, c.first, self.shift, bars) for c, n in part])
             )
-            for part in ([(c, c.melody) for c in self.cues], [(c, c.thinned()) for c in self.cues])
+            for part in ([(c, c.melody) for c in self.cues], [(c, c.rest) for c in self.cues])
         )
-        if "melody" not in self.cues[0].given:
-            melody = self.control.dynamics(melody)
-        return Piece(self.grid, self.key, chords, melody, self.control.dynamics(rest))
+        density, loudness = self.control.levels(self.grid.bar_ends(0, bars))
+        if density is not None:
+            rest = as_dense(rest, melody, chords, self.grid, density)
+        if loudness is not None:
+            heard = bar_levels(tk.normalise(np.concatenate([melody, rest])), chords, self.grid)[
+                :, 1
+            ]
+            gains = velocity_gains(heard, loudness)
+            rest = louder(rest, gains)
+            if "melody" not in self.cues[0].given:
+                melody = louder(melody, gains)
+        return Piece(self.grid, self.key, chords, melody, rest)
 
 
 class _Cue:
@@ -267,6 +278,7 @@ class _Cue:
         self.frame = Frame(bars, mode, grid.pickup if first == 0 else 0, max(quiet, 4))
         free = np.zeros(bars, np.int64)
         self.form = _form(settings, number, bars, first, upbeat=self.frame.first_step > 0)
+        self.leaning = draft.control.leaning()
         self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo)
         tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
         self.sheet = Sheet(bars, tempo, mode + 1, style, self.wish.density, self.wish.loudness)
@@ -302,7 +314,8 @@ class _Cue:
             self.frame, sheet, dice(stage, self.settings), seed, form=self.form, pull=PULL[stage]
         )
         if stage == "chord":
-            return replace(mine, video=self.video)
+            leaning, hold = self.leaning
+            return replace(mine, video=self.video, leaning=leaning, hold=hold)
         form = where_chords_agree(self.form, self.chords)
         melody = self.melody if stage == "accompaniment" else None
         chords = None if self.bare else self.chords
@@ -340,10 +353,6 @@ class _Cue:
         if errors[1] < errors[0]:
             self.rest = other
 
-    def thinned(self) -> tk.Notes:
-        """The accompaniment with no more notes than the video asks for."""
-        return self.wish.thinned(self.rest, self.melody)
-
 
 def _form(
     settings: Settings, number: int, bars: int, first: int, *, upbeat: bool
@@ -359,35 +368,6 @@ def dice(stage: str, settings: Settings) -> dict[str, Dice]:
     if stage == "chord":
         warmth = {"type": 1.0, "barbeat": 1.0, "root": 1.1, "quality": 1.0}
     return {name: Dice(t * settings.temperature, settings.top_p) for name, t in warmth.items()}
-
-
-def video_rows(
-    features: VideoFeatures, start: float, end: float, without: tuple[str, ...] = ()
-) -> dict[str, NDArray[np.float32]]:
-    """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
-
-    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it
-    whether a cut falls into the second.
-    """
-    steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
-    motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
-    cut = np.bincount(features.cuts.astype(np.int64), minlength=len(motion))[: len(motion)]
-    motion[:, 1] = cut > 0
-    sources = {
-        "motion": motion,
-        "color": features.color,
-        "affect": features.affect,
-        "semantic": features.semantic,
-    }
-    here = {name: rows for name, rows in sources.items() if rows is not None}
-    # MIDI's tempo is in whole microseconds, so that the last bar may end a hair after the video.
-    first = min(int(start), min(map(len, here.values())) - 1)
-    last = min(max(int(np.ceil(end)), first + 1), min(map(len, here.values())))
-    return {
-        name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
-        for name, rows in here.items()
-        if name not in without
-    }
 
 
 def cues(bars: int) -> list[tuple[int, int]]:

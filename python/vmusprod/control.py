@@ -2,7 +2,8 @@
 
 Density is notes a second: at 130 bpm a bar needs fewer of them than at 90. The levels that the
 models know count notes a bar, and the models follow them in part only; so what is wanted is kept as
-a number of notes, against which the accompaniment is measured and, where it is too thick, thinned.
+a number of notes, against which what they wrote is measured. What is still off is mended afterwards
+(levels.py).
 """
 
 from __future__ import annotations
@@ -15,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.models.config import SOURCES
+from vmusprod.models.task import NO_LEANING
 from vmusprod.music import tokens as tk
-from vmusprod.music.thinning import count_notes, thin
 from vmusprod.steering import LEVELS, Steering, steer
 from vmusprod.video.features import VideoFeatures
 
 __all__ = ["Control"]
 
-_DYNAMICS = 28.0
-"""Velocities between the softest and the loudest piece; within a piece the models see to it."""
 _RATE = (2.5, 3.8, 4.8, 5.6, 6.4, 7.1, 8.0, 9.4, 12.0)
 """Notes a second, eighths of the bars of SymMV and POP909 (the extremes brought in)."""
 _NOTES = (11.0, 13.8, 16.0, 18.5, 21.0, 23.8, 27.8)
@@ -60,13 +59,6 @@ class Wish:
         moved = np.clip(self.density + int(shift), 1, LEVELS)
         return None if np.array_equal(moved, self.density) else replace(self, density=moved)
 
-    def thinned(self, rest: tk.Notes, melody: tk.Notes) -> tk.Notes:
-        """The accompaniment without what is too much beside the melody."""
-        if self.free:
-            return rest
-        room = self.notes * _THICK - count_notes(melody, len(self.notes))
-        return thin(rest, room)
-
 
 class _Wishes(Protocol):
     """The settings that are looked at, of `compose.Settings`."""
@@ -95,6 +87,12 @@ class Control:
         # Other dice for another video, so that a batch with one seed has different keys.
         self.key = self._steering.key(settings.seed, zlib.crc32(features.motion.tobytes()))
 
+    def leaning(self) -> tuple[NDArray[np.float32], float]:
+        """Which chords suit the video, and how far they are held: `models.task.Task`'s fields."""
+        if self._blind:
+            return NO_LEANING, 0.0
+        return self._steering.leaning, self._steering.hold
+
     def wish(self, start: float, ends: NDArray[np.float64], tempo: float) -> Wish:
         """What is wanted of bars from `start` that end at `ends` (s), at `tempo` bpm."""
         places = self._steering.bars(start, ends)
@@ -111,12 +109,17 @@ class Control:
             levels, notes = free, np.full(len(ends), np.inf)
         return Wish(levels, free if self._blind and loudness is None else loud, notes)
 
-    def dynamics(self, notes: tk.Notes) -> tk.Notes:
-        """Notes as loud as the whole piece is to be: the models learnt from songs evened out."""
-        own = self._settings.loudness
-        if self._blind and own is None:
-            return notes
-        place = float(self._steering.places[:, 1].mean()) if own is None else (own - 0.5) / 8
-        moved = notes.copy()
-        moved[:, 3] = np.clip(moved[:, 3] + round((place - 0.5) * _DYNAMICS), 1, 127)
-        return moved
+    def levels(self, ends: NDArray[np.float64]) -> list[NDArray[np.float64] | None]:
+        """How dense and how loud bars that end at `ends` (s), the first at 0, are to be.
+
+        (bars,) each, logs in MuVi-Sync's terms (levels.py), or None: free.
+        """
+        places = self._steering.bars(0.0, ends)
+        found: list[NDArray[np.float64] | None] = []
+        for column, own in enumerate((self._settings.density, self._settings.loudness)):
+            if own is not None:
+                places[:, column] = (own - 0.5) / LEVELS
+            table = self._steering.heard[:, column]
+            level = np.interp(places[:, column], np.linspace(0, 1, len(table)), table)
+            found.append(None if self._blind and own is None else level)
+        return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from vmusprod.errors import OutputError, VmusError
 from vmusprod.files import atomic_output, cache_dir
 
-__all__ = ["CLIP", "MODELS", "Download", "DownloadError", "fetch", "fetched"]
+__all__ = ["CLIP", "MODELS", "TAGGER", "Download", "DownloadError", "fetch", "fetched"]
 
 _BLOCK = 1 << 20
 _TIMEOUT = 30.0
@@ -43,7 +43,15 @@ CLIP = Download(
     "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
     934_088_680,
 )
-MODELS = {CLIP.name: CLIP}
+TAGGER = Download(
+    "tagger",
+    "mtat-musicnn.pth",
+    "https://raw.githubusercontent.com/minzwon/sota-music-tagging-models/"
+    "1f4d282693ac19cde4d30b86811fe0ae2452f406/models/mtat/musicnn/best_model.pth",
+    "690ace3bb5d49d90dd38fe3ec05a1185350b3bc3742bd7ee941f56b649b2c893",
+    3_257_172,
+)
+MODELS = {model.name: model for model in (CLIP, TAGGER)}
 
 
 def place(model: Download) -> Path:

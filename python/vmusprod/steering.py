@@ -15,7 +15,7 @@ only.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -24,7 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.errors import InputError
+from vmusprod.song_heads import SongHeads
 from vmusprod.video.features import VideoFeatures, seconds
+from vmusprod.video.summary import summarise
 
 __all__ = ["LEVELS", "Heads", "Seen", "Steering", "default_heads", "see", "steer"]
 
@@ -56,12 +58,13 @@ class Seen:
     """What the heads look at, S seconds.
 
     pixels: (S, 4) by `PIXELS`, smoothed, motion on a log scale, missing sources NaN; place: (S, 6)
-    hat functions; semantic: (S, 768), smoothed, or None.
+    hat functions; semantic: (S, 768), smoothed, or None; summary: of the whole, by source.
     """
 
     pixels: Array
     place: Array
     semantic: Array | None
+    summary: dict[str, Array]
 
     @property
     def mean(self) -> Array:
@@ -87,7 +90,8 @@ def see(features: VideoFeatures, without: tuple[str, ...] = ()) -> Seen:
         semantic = _smooth(rows)
     at = np.linspace(0, _HATS - 1, count)[:, None]
     hats = np.maximum(1 - np.abs(at - np.arange(_HATS)), 0)
-    return Seen(_smooth(pixels), hats * min(count / _FULL_LENGTH, 1.0), semantic)
+    place = hats * min(count / _FULL_LENGTH, 1.0)
+    return Seen(_smooth(pixels), place, semantic, summarise(features, without))
 
 
 def _smooth(rows: Array) -> Array:
@@ -104,9 +108,10 @@ class Heads:
 
     pixel_mean, pixel_spread: (4,) over songs' means. pixels: (10, 2), of pixels and place, each
     less its mean over the video; clip_pixels: (10, 2) and clip: (768, 2) the same beside CLIP.
-    clip_mean: (768,); clip_song: (768, 2) of a song's mean, with bias (2,). clip_mode: (768,) and
-    mode_bias: log odds of minor. clip_tonic: (768, 12), tonic: (12,) shares. pixel_table,
-    clip_table: (T, 2), quantiles of what the heads say over the training songs.
+    clip_mean: (768,). clip_mode: (768,) and mode_bias: log odds of minor. clip_tonic: (768, 12),
+    tonic: (12,) shares. pixel_table, clip_table: (T, 2), quantiles of what the heads say over the
+    training songs; heard_table: (T, 2), of the density and loudness heard in their seconds, in
+    MuVi-Sync's terms (log(1 + notes), log of RMS). song: of whole songs.
     """
 
     pixel_mean: Array
@@ -115,22 +120,28 @@ class Heads:
     clip_pixels: Array
     clip: Array
     clip_mean: Array
-    clip_song: Array
-    song_bias: Array
     clip_mode: Array
     mode_bias: Array
     clip_tonic: Array
     tonic: Array
     pixel_table: Array
     clip_table: Array
+    heard_table: Array
+    song: SongHeads
+
+    def arrays(self) -> dict[str, Array]:
+        """Everything by name, as `load` reads it."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "song"}
+        return own | self.song.arrays()
 
     @classmethod
     def load(cls, path: Path) -> Heads:
         """Read what dataset/fit_heads.py wrote. Raises InputError."""
-        names = list(cls.__dataclass_fields__)
+        names = [f.name for f in fields(cls) if f.name != "song"]
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                return cls(**{name: data[name].astype(np.float64) for name in names})
+                held = {name: data[name].astype(np.float64) for name in data.files}
+            return cls(**{name: held[name] for name in names}, song=SongHeads.of(held))
         except Exception as error:  # what numpy raises on a damaged archive is without end
             raise InputError(path, f"not vmus's steering heads ({error})") from error
 
@@ -151,10 +162,9 @@ class Heads:
         active = self.activity(seen, everyday)
         if seen.semantic is None:
             return np.asarray(near @ self.pixels + _HABIT_PIXELS * active)
-        mean = seen.semantic.mean(axis=0)
-        song = (mean - self.clip_mean) @ self.clip_song + self.song_bias
-        local = near @ self.clip_pixels + (seen.semantic - mean) @ self.clip
-        return np.asarray(local + song + _HABIT_CLIP * active)
+        local = near @ self.clip_pixels + (seen.semantic - seen.semantic.mean(axis=0)) @ self.clip
+        song = self.song.guess(seen.summary)
+        return np.asarray(local * song.liveliness + song.level + _HABIT_CLIP * active)
 
     def places(self, seen: Seen) -> Array:
         """Density and loudness as places among the training seconds: (S, 2), 0..1."""
@@ -184,11 +194,17 @@ class Heads:
 
 @dataclass(frozen=True)
 class Steering:
-    """places: (S, 2), density and loudness of each second, 0..1; minor, tonics: probabilities."""
+    """places: (S, 2), density and loudness of each second, 0..1; minor, tonics: probabilities.
+
+    leaning: (12, 11) and hold: as `models.task.Task`'s. heard: see `Heads.heard_table`.
+    """
 
     places: Array
     minor: float
     tonics: Array
+    leaning: NDArray[np.float32]
+    hold: float
+    heard: Array
 
     def bars(self, start: float, ends: Array) -> Array:
         """Density and loudness, 0..1, of bars that end at `ends` (s): (bars, 2).
@@ -226,4 +242,8 @@ def steer(
     """What a video asks for; sources named in `without` are not looked at. Raises InputError."""
     heads = heads or default_heads()
     seen = see(features, without)
-    return Steering(heads.places(seen), heads.minor(seen), heads.tonics(seen))
+    song = heads.song.guess(seen.summary)
+    return Steering(
+        heads.places(seen), heads.minor(seen), heads.tonics(seen), song.leaning(), song.hold(),
+        heads.heard_table,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 //! Each module is one step of the method and knows nothing of Python; `py` alone speaks `PyO3`
 //! and is built only with the feature `python`. No function panics, whatever it is given.
 
+pub mod attention;
 pub mod bars;
 pub mod beats;
 pub mod chords;

@@ -21,7 +21,7 @@ def _group() -> None:
 
 @models_app.command()
 def fetch(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", help="clip.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="clip, tagger.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
 ) -> None:
     """Fetch a network into the cache folder ($VMUS_CACHE), checked by its SHA-256.
@@ -30,7 +30,8 @@ def fetch(
     vmus models fetch clip
 
     clip: CLIP ViT-L/14@336 of OpenAI (934 MB, MIT), for what is in a picture; it needs
-    pip install 'vmusprod[clip]' too. Nothing is ever fetched unasked. Prints the files.
+    pip install 'vmusprod[clip]' too. tagger: the music tagger musicnn of MagnaTagATune (3 MB,
+    MIT), for vmus vmcp --music audio. Nothing is ever fetched unasked. Prints the files.
     """  # noqa: D301
     with console.report_errors():
         from vmusprod.downloads import MODELS, fetch

@@ -39,8 +39,18 @@ class System(StrEnum):
 class Backend(StrEnum):
     """What computes linear attention."""
 
+    auto = "auto"
+    rust = "rust"
     torch = "torch"
     fast_transformers = "fast-transformers"
+
+
+class Precision(StrEnum):
+    """What training multiplies in."""
+
+    auto = "auto"
+    bf16 = "bf16"
+    f32 = "f32"
 
 
 def train(
@@ -97,8 +107,18 @@ def train(
     ] = 10.0,
     attention: Annotated[
         Backend,
-        typer.Option(metavar="torch|fast-transformers", help="What computes linear attention."),
-    ] = Backend.torch,
+        typer.Option(
+            metavar="auto|rust|torch|fast-transformers",
+            help="What computes linear attention; auto: rust on a CPU, else torch.",
+        ),
+    ] = Backend.auto,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            metavar="auto|bf16|f32",
+            help="Of matrix products; auto: bf16 where the machine has instructions for it.",
+        ),
+    ] = Precision.auto,
     evaluate: Annotated[
         Path | None,
         typer.Option(metavar="PACK", help="Only measure: held-out loss, and an n-gram's."),
@@ -139,6 +159,7 @@ def train(
             batch_tokens=batch_tokens, lr=lr, matrix_lr=matrix_lr, warmup=warmup,
             cooldown=cooldown, ema=ema, dropout=dropout, seed=seed,
             device=str(checked_device(device)), init=init, attention=attention.value,
+            precision=precision.value,
             without=parse_sources(without), video_share=_share(video_share),
             system=system.value,
             evaluate_minutes=evaluate_minutes,

@@ -65,7 +65,8 @@ _Weights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Of vmus vmcp train [those in the package].")
 ]
 _Tagger = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Music tagger's weights, for --music audio.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Tagger, for --music audio [that of vmus models fetch]."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON line a result.")]
 _Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")]

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from vmusprod.dataset.muvi import Muvi
 from vmusprod.files import atomic_output
+from vmusprod.music import tokens as tk
+from vmusprod.music.key import key_scores
+from vmusprod.song_heads import NUMBERS, SongHeads
 from vmusprod.steering import PIXELS, Heads, Seen, see
+from vmusprod.vmcp.midi import FAINT
 
 __all__ = ["FitSong", "fit", "read_songs", "report"]
 
@@ -24,16 +28,28 @@ Array = NDArray[np.float64]
 _STEP = 4  # every fourth second: neighbours are smoothed and say the same
 _RIDGE_NEAR, _RIDGE_SONG = 1.0, 3.0
 _RIDGE_PIXELS = 0.01
+_BLOCKS = {"motion": 0.25, "affect": 0.25, "semantic": 1.0}
+"""Weight of each source in the ridge of whole songs."""
+_RIDGE_SONGS = 5.0
+_COMPONENTS = 8
+"""Directions of chord shares; these and the ridges cross-validated within train."""
 _TABLE = 65
 
 
 @dataclass(frozen=True)
 class FitSong:
-    """seen: of every fourth second; heard: (S, 2), density and loudness as ranks, -1..1."""
+    """seen: of every fourth second; heard: (S, 2), density and loudness as ranks, -1..1.
+
+    terms: (S, 2), the same in MuVi-Sync's terms; shares: (120,), of chords in the common key;
+    change: how often the chord is another one than a second ago.
+    """
 
     seen: Seen
     heard: Array
+    terms: Array
     key: tuple[int, int]
+    shares: Array
+    change: float
 
 
 def read_songs(root: Path, split: str) -> list[FitSong]:
@@ -52,9 +68,25 @@ def read_songs(root: Path, split: str) -> list[FitSong]:
             [2 * np.searchsorted(ranks[i], smooth[:, i]) / len(ranks[i]) - 1 for i in range(2)],
             axis=1,
         )
-        seen = Seen(whole.pixels[::_STEP], whole.place[::_STEP], semantic[::_STEP])
-        songs.append(FitSong(seen, heard[::_STEP], song.music.key))
+        terms = np.stack([np.log1p(smooth[:, 0]), np.log(smooth[:, 1] + FAINT)], axis=1)
+        seen = Seen(whole.pixels[::_STEP], whole.place[::_STEP], semantic[::_STEP], whole.summary)
+        chords = song.music.chords
+        change = float((chords[1:] != chords[:-1]).mean()) if len(chords) > 1 else 0.0
+        songs.append(
+            FitSong(seen, heard[::_STEP], terms[::_STEP], song.music.key, _shares(chords), change)
+        )
     return songs
+
+
+def _shares(chords: NDArray[np.uint8]) -> Array:
+    """Shares of the chords, (120,), in the common key that they suggest themselves."""
+    ids = chords[chords < tk.NO_CHORD].astype(np.int64)
+    if not len(ids):
+        return np.full(tk.NO_CHORD, 1 / tk.NO_CHORD)
+    chroma = tk.CHROMA[tk.chord_attributes(ids.astype(np.uint8))].sum(axis=0)
+    mode, tonic = divmod(int(key_scores(np.arange(12), chroma).argmax()), 12)
+    root = (ids // 10 - tonic - 3 * mode) % 12
+    return np.bincount(root * 10 + ids % 10, minlength=tk.NO_CHORD) / len(ids)
 
 
 def _heard(root: Path, split: str) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -88,24 +120,24 @@ def fit(songs: list[FitSong]) -> Heads:
     # Motion and place first, CLIP on what they leave: the few do not drown in the many.
     clip = _ridge(local, heard - near @ pixels, _RIDGE_NEAR)
     means = np.stack([s.seen.mean for s in songs])
+    song_heads = fit_songs(songs)
     semantic = np.stack([_semantic(s).mean(axis=0) for s in songs])
     clip_mean = semantic.mean(axis=0)
     centred = semantic - clip_mean
-    target = np.stack([s.heard.mean(axis=0) for s in songs])
     minor = np.array([s.key[1] for s in songs], float)
     tonic = np.eye(12)[[s.key[0] for s in songs]]
     slope = 1 / (minor.mean() * (1 - minor.mean()))  # of the log odds, where they matter
+    steps = np.linspace(0, 1, _TABLE)
     heads = Heads(
         pixel_mean=means.mean(axis=0), pixel_spread=means.std(axis=0) + 1e-6,
         pixels=pixels, clip_pixels=pixels, clip=clip, clip_mean=clip_mean,
-        clip_song=_ridge(centred, target - target.mean(axis=0), _RIDGE_SONG),
-        song_bias=target.mean(axis=0),
         clip_mode=slope * _ridge(centred, minor - minor.mean(), _RIDGE_SONG),
         mode_bias=np.array(np.log(minor.mean() / (1 - minor.mean()))),
         clip_tonic=_ridge(centred, tonic - tonic.mean(axis=0), 30.0), tonic=tonic.mean(axis=0),
         pixel_table=np.zeros((_TABLE, 2)), clip_table=np.zeros((_TABLE, 2)),
+        heard_table=np.quantile(np.concatenate([s.terms for s in songs]), steps, axis=0),
+        song=song_heads,
     )  # fmt: skip
-    steps = np.linspace(0, 1, _TABLE)
     with_clip = np.concatenate([heads.ranks(s.seen, everyday=False) for s in songs])
     blind = np.concatenate([heads.ranks(_blind(s.seen), everyday=False) for s in songs])
     values = {f.name: getattr(heads, f.name) for f in fields(heads)}
@@ -115,7 +147,43 @@ def fit(songs: list[FitSong]) -> Heads:
 
 
 def _blind(seen: Seen) -> Seen:
-    return Seen(seen.pixels, seen.place, None)
+    summary = {name: x for name, x in seen.summary.items() if name != "semantic"}
+    return Seen(seen.pixels, seen.place, None, summary)
+
+
+def _numbers(song: FitSong) -> Array:
+    """What song_heads.NUMBERS says of a song."""
+    spread = song.heard.std(axis=0)
+    return np.array([*song.heard.mean(axis=0), *spread, np.sqrt(song.change)])
+
+
+def fit_songs(songs: list[FitSong]) -> SongHeads:
+    """Fit the heads of whole songs."""
+    centre, scale, blocks = {}, {}, []
+    for name, weight in _BLOCKS.items():
+        rows = np.stack([s.seen.summary[name] for s in songs])
+        centre[name] = rows.mean(axis=0)
+        spread = rows.std(axis=0)
+        if name == "semantic":  # its directions keep their ratio
+            spread[:] = np.sqrt((spread**2).mean())
+        scale[name] = np.maximum(spread, 1e-6)
+        blocks.append((rows - centre[name]) / scale[name] * np.sqrt(weight / rows.shape[1]))
+    x = np.concatenate(blocks, axis=1)
+    numbers = np.stack([_numbers(s) for s in songs])
+    roots = np.sqrt(np.stack([s.shares for s in songs]))
+    y = np.concatenate([numbers, roots], axis=1)
+    away = y - y.mean(axis=0)
+    solved = x.T @ np.linalg.solve(x @ x.T + _RIDGE_SONGS * np.eye(len(x)), away)
+    chords = solved[:, len(NUMBERS) :]
+    components = np.linalg.svd(x @ chords, full_matrices=False)[2][:_COMPONENTS]
+    solved = np.concatenate([solved[:, : len(NUMBERS)], chords @ components.T], axis=1)
+    maps, begin = {}, 0
+    for name, weight in _BLOCKS.items():
+        size = len(centre[name])
+        maps[name] = solved[begin : begin + size] * np.sqrt(weight / size)
+        begin += size
+    average = np.concatenate([numbers.mean(axis=0), np.zeros(len(components))])
+    return SongHeads(centre, scale, maps, average, components, roots.mean(axis=0))
 
 
 def report(heads: Heads, songs: list[FitSong]) -> dict[str, float]:
@@ -164,8 +232,8 @@ def main() -> None:
     for i, name in enumerate(PIXELS):
         print(f"weight of {name} within a video: {np.round(heads.pixels[i], 3)}")
     with atomic_output(options.out) as part, part.open("wb") as file:
-        arrays = {f.name: getattr(heads, f.name).astype(np.float32) for f in fields(heads)}
-        np.savez(file, allow_pickle=False, **arrays)
+        arrays = {name: np.asarray(x, np.float16) for name, x in heads.arrays().items()}
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class PairedVideo:
     """The video of one song, S seconds from its first bar to its last.
 
     semantic: int8 (S, 768) to be multiplied with `scale` (768,), or float with a scale of ones;
-    affect: (S, 2); motion: (S, 2), as `compose.video_rows` has it; color: (S,) rows of `palette`
+    affect: (S, 2); motion: (S, 2), as `video.rows.video_rows` has it; color: (S,) rows of `palette`
     (K, 3072), -1 where there is none. `has`: the sources that the video has.
     """
 

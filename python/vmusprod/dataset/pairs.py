@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod import _vmus_rs
-from vmusprod.compose import video_rows
 from vmusprod.dataset.chord_grid import (
     WEAK_FIT,
     ChordGrid,
@@ -24,6 +23,7 @@ from vmusprod.dataset.pack import to_common_key
 from vmusprod.dataset.pack_video import PairedVideo
 from vmusprod.errors import InputError
 from vmusprod.music import tokens as tk
+from vmusprod.video.rows import video_rows
 
 __all__ = ["Palette", "iter_pairs", "read_palette"]
 

@@ -135,10 +135,9 @@ _backends: list[Causal] = [chunked]
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Let `causal` be computed by `torch` (chunked) or `fast-transformers` while the block runs.
+    """Let `causal` be computed by one of `backend.BACKENDS` while the block runs.
 
-    Holds for the whole process. Raises ValueError for another name, MissingDependencyError where
-    the package pytorch-fast-transformers is not installed.
+    Holds for the whole process. Raises as `backend.find_backend`.
     """
     from vmusprod.models.backend import find_backend
 

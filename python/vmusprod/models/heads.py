@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmusprod.models.attention import widen
 from vmusprod.models.config import StageConfig
 from vmusprod.music import tokens as tk
 
@@ -44,6 +45,11 @@ class AttributeHead(nn.Module):
         return torch.as_tensor(self.logits(F.gelu(z, approximate="tanh")))
 
 
+def _cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Sum of nats, in float32 at least: on a CPU autocast would take logarithms in bfloat16."""
+    return F.cross_entropy(widen(logits), wanted, reduction="sum")
+
+
 class Heads(nn.Module):
     """All heads of a stage."""
 
@@ -67,7 +73,7 @@ class Heads(nn.Module):
         """
         h = self.norm(hidden)
         kind = target[:, tk.TYPE]
-        out = {"type": F.cross_entropy(self.kind(h), kind, reduction="sum")}
+        out = {"type": _cross_entropy(self.kind(h), kind)}
         for t in self.types:
             rows = (kind == t).nonzero().squeeze(-1)
             part, wanted = h.index_select(0, rows), target[rows]
@@ -75,7 +81,7 @@ class Heads(nn.Module):
             for i, a in enumerate(chain):
                 name = tk.ATTRIBUTES[a]
                 logits = self.attributes[name](part, [wanted[:, b] for b in chain[:i]])
-                out[name] = F.cross_entropy(logits, wanted[:, a], reduction="sum")
+                out[name] = _cross_entropy(logits, wanted[:, a])
         return out
 
     def attribute(self, name: str, h: Tensor, given: list[Tensor]) -> Tensor:

@@ -43,7 +43,7 @@ class _ShiftFunction(torch.autograd.Function):
         dw = torch.empty_like(weight)
         for j, w in enumerate(weight, 1):
             dx[:-j].addcmul_(grad[j:], w)
-            dw[j - 1] = torch.einsum("tw,tw->w", grad[j:], x[:-j])
+            torch.sum(grad[j:] * x[:-j], 0, out=dw[j - 1])
         return dx, dw
 
 

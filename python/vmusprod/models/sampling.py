@@ -127,20 +127,20 @@ class Past:
 
 
 class Writer:
-    """Writes one stream with one stage.
+    """Writes the stream of a task with one stage.
 
     source: what melody and accompaniment read; memory: per decoder layer a state (1, H, D, D + 1)
-    that the chord stage reads, if it has one. form, pull: see Task.
+    that the chord stage reads, if it has one.
     """
 
     def __init__(
-        self, model: Stage, sheet: Sheet, grammar: Grammar, source: Source | None,
-        memory: list[Tensor] | None = None, form: NDArray[np.int64] | None = None,
-        pull: float = 0.0,
-    ) -> None:  # fmt: skip
-        self.model, self.sheet, self.grammar, self.source = model, sheet, grammar, source
-        self.memory, self.pull = memory, np.float32(pull)
-        self.past = Past(sheet.bars, source.tokens if source is not None else None, form)
+        self, model: Stage, task: Task, source: Source | None, memory: list[Tensor] | None = None
+    ) -> None:
+        self.model, self.task, self.sheet, self.source = model, task, task.sheet, source
+        self.grammar = Grammar(model.config.stage, task.frame, task.melody)
+        self.memory = memory
+        given = source.tokens if source is not None else None
+        self.past = Past(self.sheet.bars, given, task.form)
         like = model.heads.norm.weight
         self.device = like.device
         self.states = [layer.start(1, like) for layer in model.layers()]
@@ -180,16 +180,12 @@ class Writer:
             x, self.states[i] = layer.step(x, self.states[i], cross)
         return torch.as_tensor(model.heads.norm(x))
 
-    def write(
-        self,
-        dice: dict[str, Dice],
-        rng: np.random.Generator,
-        progress: Callable[[float], None] | None = None,
-    ) -> tk.Tokens:
-        """Return the whole stream, without start and end token; `rng`'s state decides it.
+    def write(self, progress: Callable[[float], None] | None = None) -> tk.Tokens:
+        """Return the whole stream, without start and end token.
 
-        dice: by attribute; progress is told the fraction done, 0..1.
+        progress is told the fraction done, 0..1.
         """
+        dice, rng = self.task.dice, self.task.random
         token = np.zeros(7, np.int64)
         in_bar = 0
         while True:
@@ -223,7 +219,7 @@ class Writer:
         chosen: dict[int, int] = {}
         for a in CHAINS[int(kind)]:
             name = tk.ATTRIBUTES[a]
-            logits = _array(heads.attribute(name, h, given))
+            logits = self._leaning(a, chosen, _array(heads.attribute(name, h, given)))
             alike = hint is not None and all(hint[b] == token[b] for b in (tk.TYPE, *chosen))
             if alike and a != tk.VELOCITY:  # how loud it is, is the video's
                 logits = self._pulled(logits, None if hint is None else hint[a])
@@ -238,7 +234,28 @@ class Writer:
 
     def _pulled(self, logits: NDArray[np.float64], value: np.int64 | None) -> NDArray[np.float64]:
         if value is not None:
-            logits[value] = np.float32(logits[value]) + self.pull
+            logits[value] = np.float32(logits[value]) + np.float32(self.task.pull)
+        return logits
+
+    def _leaning(
+        self, attribute: int, chosen: dict[int, int], logits: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Logits with what the task leans to: some chords, and holding them or changing them."""
+        task, last = self.task, self.past.tokens[-1:]
+        if len(task.leaning) and attribute == tk.ROOT:
+            logits[1:13] = logits[1:13].astype(np.float32) + task.leaning[:, 0]
+        elif len(task.leaning) and attribute == tk.QUALITY and chosen[tk.ROOT] <= 12:
+            row = task.leaning[chosen[tk.ROOT] - 1]
+            logits[1:11] = logits[1:11].astype(np.float32) + row[1:]
+        held = None
+        if attribute == tk.BARBEAT and last and last[0][tk.TYPE] == tk.CHORD:
+            held = 1  # no other chord within this bar
+        elif attribute == tk.ROOT and self.grammar.step == 0:
+            # The chord that a bar begins with is told anew, held or not.
+            told = (int(t[tk.ROOT]) for t in reversed(self.past.tokens) if t[tk.TYPE] == tk.CHORD)
+            held = next(told, None)
+        if task.hold and held is not None:
+            logits[held] = np.float32(logits[held]) + np.float32(task.hold)
         return logits
 
 
@@ -251,9 +268,7 @@ def write_task(
         encoded = Source(model, task.source, task.chords, task.sheet)
     else:
         seen = video_states(model, task.video)
-    grammar = Grammar(model.config.stage, task.frame, task.melody)
-    writer = Writer(model, task.sheet, grammar, encoded, seen, task.form, task.pull)
-    return writer.write(task.dice, task.random, progress)
+    return Writer(model, task, encoded, seen).write(progress)
 
 
 def _context(

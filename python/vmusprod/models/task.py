@@ -16,6 +16,7 @@ STYLES = ("unknown", "pop909", "symmv", "muvi")
 ENGINES = ("auto", "rust", "torch")
 """What can write: see models/engine.py."""
 MIN_TEMPERATURE = 1e-6
+NO_LEANING = np.zeros((0, 11), np.float32)
 UNUSABLE = "the model's predictions are not finite: its weights are unusable"
 
 
@@ -100,7 +101,9 @@ class Task:
     a stream over `sheet.bars` bars, and `chords`, one id a beat; melody: the finished one, for the
     accompaniment's grammar. video: rows a second of each source at hand, (S, size), which the chord
     stage sees. form: for each bar, (bars,), how many bars ago is what is to be heard again (0:
-    nothing; music/form.py); pull: nats by which what was heard there is likelier.
+    nothing; music/form.py); pull: nats by which what was heard there is likelier. leaning: float32
+    (12, 11), nats that are added to each root and, beside it, to each of its qualities, or no rows;
+    hold: nats by which holding the chord is likelier. Both are of the chord stage.
     """
 
     frame: Frame
@@ -113,6 +116,8 @@ class Task:
     video: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     form: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     pull: float = 0.0
+    leaning: NDArray[np.float32] = field(default_factory=lambda: NO_LEANING)
+    hold: float = 0.0
 
     @property
     def random(self) -> np.random.Generator:

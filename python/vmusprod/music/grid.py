@@ -24,6 +24,7 @@ __all__ = [
     "grid_from_beats",
     "grid_notes",
     "join_grids",
+    "median_step",
     "quantize",
     "regular_grid",
 ]
@@ -60,7 +61,7 @@ class Grid:
     @property
     def step(self) -> float:
         """Seconds a sixteenth, the median over the piece."""
-        return float(np.median(np.diff(self.times)))
+        return median_step(self.times)
 
     @property
     def phase(self) -> float:
@@ -90,6 +91,12 @@ class Grid:
         after = np.maximum(seconds - self.times[-1], 0.0)
         result: NDArray[np.float64] = inside + (before + after) / self.step
         return result
+
+
+def median_step(times: NDArray[np.float64]) -> float:
+    """Seconds a sixteenth, the median over beats of four: those of a beat may be swung."""
+    span = min(4, len(times) - 1)
+    return float(np.median(times[span:] - times[:-span])) / span
 
 
 def concentration(position: NDArray[np.float64]) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod.music.grid import Grid
+from vmusprod.music.grid import Grid, median_step
 from vmusprod.music.midi_file import MidiFile
 from vmusprod.music.score import TimedNotes
 
@@ -57,7 +57,7 @@ class Meter:
     @property
     def tempo(self) -> float:
         """Quarter notes a minute, by the median sixteenth."""
-        return 15.0 / float(np.median(np.diff(self.lines)))
+        return 15.0 / median_step(self.lines)
 
 
 def meter_of_grid(grid: Grid, notes: TimedNotes) -> Meter:

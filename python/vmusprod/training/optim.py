@@ -11,29 +11,39 @@ from torch import Tensor, nn
 _NS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonalise(matrices: Tensor, steps: int = 5, dtype: torch.dtype = torch.float32) -> Tensor:
     """Newton-Schulz iteration of Muon (Jordan et al. 2024): singular values near 1.
 
-    matrices: (N, rows, columns).
+    matrices: (N, rows, columns); dtype: what to multiply in. bfloat16 is what Muon was made with:
+    the iteration ends near 1 from wherever it comes. Returns them in `dtype`.
     """
     a, b, c = _NS
-    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = (matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)).to(dtype)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.transpose(-1, -2)
     for _ in range(steps):
         gram = x @ x.transpose(-1, -2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return torch.as_tensor(x.transpose(-1, -2) if tall else x)
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised: a step moves every singular direction alike. For matrices only."""
+    """Momentum, orthogonalised: a step moves every singular direction alike. For matrices only.
+
+    dtype: see `orthogonalise`; no part of the state, which is in float32.
+    """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        decay: float = 0.01,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(list(params), {"lr": lr, "momentum": momentum, "decay": decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -44,21 +54,26 @@ class Muon(torch.optim.Optimizer):
                 if p.grad is not None:
                     shapes[p.shape].append(p)
             for shape, params in shapes.items():
-                updates = []
                 for p in params:
-                    buffer = self.state[p].setdefault("momentum", torch.zeros_like(p))
-                    grad = torch.as_tensor(p.grad)
-                    buffer.lerp_(grad, 1 - group["momentum"])
-                    updates.append(grad.lerp(buffer, group["momentum"]))
-                moved = orthogonalise(torch.stack(updates))
+                    if "momentum" not in self.state[p]:
+                        self.state[p]["momentum"] = torch.zeros_like(p)
+                held = [self.state[p]["momentum"] for p in params]
+                grads = [torch.as_tensor(p.grad) for p in params]
+                torch._foreach_lerp_(held, grads, 1 - group["momentum"])
+                updates = torch._foreach_lerp(grads, held, group["momentum"])
+                moved = orthogonalise(torch.stack(updates), dtype=self.dtype).to(params[0].dtype)
                 scale = max(1.0, shape[0] / shape[1]) ** 0.5
-                for p, update in zip(params, moved, strict=True):
-                    p.mul_(1 - group["lr"] * group["decay"])
-                    p.add_(update, alpha=-group["lr"] * scale)
+                torch._foreach_mul_(params, 1 - group["lr"] * group["decay"])
+                torch._foreach_add_(params, moved.unbind(), alpha=-group["lr"] * scale)
 
 
-def make_optimizers(model: nn.Module, lr: float, matrix_lr: float) -> list[torch.optim.Optimizer]:
-    """Muon on the matrices of the layers, AdamW on embeddings, norms, biases and output heads."""
+def make_optimizers(
+    model: nn.Module, lr: float, matrix_lr: float, dtype: torch.dtype = torch.float32
+) -> list[torch.optim.Optimizer]:
+    """Muon on the matrices of the layers, AdamW on embeddings, norms, biases and output heads.
+
+    dtype: what Muon multiplies in.
+    """
     matrices: list[Tensor] = []
     rest: list[Tensor] = []
     for name, p in model.named_parameters():
@@ -68,7 +83,7 @@ def make_optimizers(model: nn.Module, lr: float, matrix_lr: float) -> list[torch
     adam = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.01)
     if not matrices or matrix_lr <= 0:
         return [torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.01)]
-    return [Muon(matrices, matrix_lr), adam]
+    return [Muon(matrices, matrix_lr, dtype=dtype), adam]
 
 
 def trapezoid(step: int, warmup: int, progress: float, cooldown: float) -> float:
@@ -94,8 +109,9 @@ class Average:
         """To be called after each optimiser step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 10))
-        for key, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.weights[key].lerp_(value, 1 - decay)
-            else:
-                self.weights[key].copy_(value)
+        state = model.state_dict()
+        smooth = [key for key, value in state.items() if value.is_floating_point()]
+        kept = [self.weights[key] for key in smooth]
+        torch._foreach_lerp_(kept, [state.pop(key) for key in smooth], 1 - decay)
+        for key, value in state.items():
+            self.weights[key].copy_(value)

@@ -36,6 +36,7 @@ from vmusprod.training.distributed import (
 from vmusprod.training.interrupt import deferred_interrupt
 from vmusprod.training.optim import Average, make_optimizers, trapezoid
 from vmusprod.training.plot import plot_losses
+from vmusprod.training.precision import autocast, find_precision
 
 Report = Callable[[dict[str, float]], None]
 
@@ -48,7 +49,8 @@ class TrainOptions:
     """What a run is made of.
 
     Budget: whichever of `steps` and `minutes` ends first (minutes count this call only); with
-    neither, ten epochs. Rates are at the top of the trapezoid. attention: see models/backend.py.
+    neither, ten epochs. Rates are at the top of the trapezoid. attention: see models/backend.py;
+    precision: see training/precision.py (evaluation is in float32 whatever it says).
     without: video sources that the chord stage shall not have. video_share: see `StageData`.
     system: what the accompaniment stage reads and writes, see `data.stage_streams`.
     """
@@ -68,7 +70,8 @@ class TrainOptions:
     device: str = "cpu"
     evaluate_minutes: float = 10.0
     init: Path | None = None
-    attention: str = "torch"
+    attention: str = "auto"
+    precision: str = "auto"
     without: tuple[str, ...] = ()
     video_share: float | None = None
     system: str = SYSTEMS[0]
@@ -120,8 +123,8 @@ class Trainer:
     holds the same weights and trains on batches of its own; the first writes the files.
 
     Raises InputError for a pack without training songs or an unusable `init`, ValueError for a
-    stage, configuration or attention backend that does not exist, MissingDependencyError where the
-    backend is not installed.
+    stage, configuration, attention backend or precision that does not exist, MissingDependencyError
+    where the backend is not installed.
     """
 
     def __init__(self, options: TrainOptions, pack: Pack, folder: Path) -> None:
@@ -132,6 +135,7 @@ class Trainer:
         self.folder = folder
         self.rank, self.world = rank_and_world()
         self.device = own_device(torch.device(options.device), self.world)
+        self.precision = find_precision(options.precision, self.device)
         torch.manual_seed(options.seed)
         self.config = _config(options, pack)
         self.model = Stage(self.config)
@@ -145,7 +149,7 @@ class Trainer:
         self.val_data = StageData(pack.songs("val"), options.stage, sources, system=options.system)
         if not self.train_data.examples:
             raise InputError(folder, "the pack has no training songs")
-        self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr)
+        self.optimizers = make_optimizers(self.model, options.lr, options.matrix_lr, self.precision)
         self.base_rates = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.average = Average(self.model, options.ema)
         self.step = self.epoch = self.place = 0
@@ -291,7 +295,7 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         # Dropout is a matter of step and process alone, so that a resumed run repeats it.
         torch.manual_seed(_seed(o.seed, self.step, self.rank))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with autocast(self.precision, self.device):
             losses = forward(self.model, batch)
         total = torch.stack([v.float() for v in losses.values()]).sum() / len(batch.target)
         total.backward()  # type: ignore[no-untyped-call]

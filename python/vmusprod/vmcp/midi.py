@@ -22,12 +22,20 @@ from vmusprod.music.score import TimedNotes, read_midi
 from vmusprod.music.tokens import NO_CHORD
 from vmusprod.vmcp.music import MusicSeconds
 
-__all__ = ["midi_seconds", "notes_seconds"]
+__all__ = [
+    "DENSITY_BY_NOTES", "FAINT", "LOUDNESS_BY_VELOCITY", "midi_seconds", "notes_seconds",
+    "second_levels",
+]  # fmt: skip
 
 # a, b of log(1 + y) = a + b log(1 + x), and of log(y + faint) = a + b log(x + faint).
 _DENSITY = (-1.079, 1.355)
 _LOUDNESS = (1.332, 1.315)
-_FAINT = 3e-3
+FAINT = 3e-3
+"""About -50 dB: quieter is silence."""
+DENSITY_BY_NOTES = _DENSITY[1]
+"""How much more the log of the density changes than that of the notes."""
+LOUDNESS_BY_VELOCITY = 2 * _LOUDNESS[1]
+"""How much more the log of the loudness changes than that of the velocities."""
 _DEFAULT_STEP = 0.125  # seconds of a 16th where no pulse is found: 120 bpm
 _CELLS = 8  # of a second, on which sound decays
 _MIDDLE_DECAY = 0.9  # seconds in which middle C falls to 1/e; halves in two octaves
@@ -47,14 +55,20 @@ def notes_seconds(notes: TimedNotes, grid: Grid | None = None) -> MusicSeconds:
     if len(notes) == 0:
         raise VmusError("no notes to listen to")
     count = max(1, int(notes.offset.max()))
-    density = np.expm1(_line(np.log1p(_sounding(notes, count)), _DENSITY))
-    loudness = np.exp(_line(np.log(_rms(notes, count) + _FAINT), _LOUDNESS)) - _FAINT
+    density, loudness = second_levels(notes, count).T
     return MusicSeconds(
         _chords(notes, count, grid),
-        np.maximum(density, 0).astype(np.float32),
-        np.clip(loudness, 0, 1).astype(np.float32),
+        np.maximum(np.expm1(density), 0).astype(np.float32),
+        np.clip(np.exp(loudness) - FAINT, 0, 1).astype(np.float32),
         midi=True,
     )
+
+
+def second_levels(notes: TimedNotes, count: int) -> NDArray[np.float64]:
+    """Log of density (+ 1) and of loudness (+ `FAINT`) of each of `count` seconds: (count, 2)."""
+    density = _line(np.log1p(_sounding(notes, count)), _DENSITY)
+    loudness = _line(np.log(_rms(notes, count) + FAINT), _LOUDNESS)
+    return np.stack([density, loudness], axis=1)
 
 
 def _line(values: NDArray[np.float64], line: tuple[float, float]) -> NDArray[np.float64]:

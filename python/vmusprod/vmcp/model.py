@@ -115,7 +115,8 @@ class Encoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.leave = nn.Linear(width, config.space)
         self.drop = nn.Dropout(config.dropout)
-        nn.init.normal_(self.place, std=0.3)
+        if not self.place.is_meta:  # there normal_ alone would load torch's compiler, for seconds
+            nn.init.normal_(self.place, std=0.3)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 

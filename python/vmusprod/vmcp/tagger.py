@@ -16,16 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vmusprod.downloads import TAGGER, fetched, place
 from vmusprod.errors import InputError, VmusError
-from vmusprod.files import cache_dir
 from vmusprod.music.render import render_wav
 from vmusprod.sound import read_sound
 from vmusprod.vmcp.pairs import MIDI_SUFFIXES
 
-__all__ = ["TAGGER_FILE", "Tagger", "find_tagger"]
+__all__ = ["Tagger", "find_tagger"]
 
-TAGGER_FILE = "mtat-musicnn.pth"
-_WHERE = "https://github.com/minzwon/sota-music-tagging-models (models/mtat/musicnn/best_model.pth)"
 _RATE = 16_000
 _FFT = 512
 _CHUNK_SECONDS = 3
@@ -79,17 +77,16 @@ class Tagger:
 
 
 def find_tagger(path: Path | None) -> Path:
-    """Return the tagger's weights: `path`, or what lies in the cache.
+    """Return the tagger's weights: `path`, or those that `vmus models fetch tagger` left.
 
-    Raises VmusError, which says where they come from.
+    Raises VmusError, which says how to get them.
     """
-    if path is not None:
-        return path
-    kept = cache_dir() / "models" / TAGGER_FILE
-    if not kept.is_file():
+    kept = path or fetched(TAGGER)
+    if kept is None:
         raise VmusError(
-            f"the audio side needs a music tagger's weights: get {_WHERE}, 3 MB, and give them by "
-            f"--tagger FILE or put them at {kept}"
+            f"the audio side needs a music tagger's weights: run `vmus models fetch tagger` (3 MB),"
+            f" or give them by --tagger FILE; without a network save {TAGGER.url} as "
+            f"{place(TAGGER)}"
         )
     return kept
 

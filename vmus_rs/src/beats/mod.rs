@@ -2,18 +2,21 @@
 //!
 //! Three steps: the pulse that the onsets follow, by the likeliest path through its spectrum
 //! (`spectrum`, `pulse`); how many pulses make a beat and which are beats (`level`), where the tempo
-//! drifts with the beats tracked one by one (`track`); which beats begin a bar (`metre`). What is
-//! fitted is fitted on POP909 alone, by `python -m vmusprod.dataset.metre_fit`.
+//! drifts with the beats tracked one by one (`track`), and a closer look at the sixteenths (`pulse`,
+//! `swing`); which beats begin a bar (`metre`). What is fitted is fitted on POP909 alone, by
+//! `python -m vmusprod.dataset.metre_fit`.
 
 mod dense;
 mod events;
 mod level;
 mod metre;
 mod model;
+mod phase;
 mod pulse;
 mod smooth;
 mod spectrum;
 mod steady;
+mod swing;
 mod track;
 
 use std::ops::Range;
@@ -26,6 +29,7 @@ pub use metre::FEATURES as BEAT_FEATURES;
 use model::Model;
 pub use model::{CLASSES, PARTS};
 pub use pulse::Pulse;
+use swing::Swing;
 pub use track::FEATURES as EVENT_FEATURES;
 
 /// Seconds; about a beat, in which what events are is measured before the beat is known.
@@ -188,7 +192,7 @@ fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stret
     if events.len() == 0 {
         return None;
     }
-    let rows = events::table(notes, &events, UNIT);
+    let (rows, weight) = (events::table(notes, &events, UNIT), events.weights());
     let choose = |pulse: &Pulse| {
         let (position, rate) = (pulse.positions(events.time.iter().copied()), pulse.rate());
         level::choose(&position, &rows, rate, level::readings(rate), model)
@@ -200,16 +204,15 @@ fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stret
         let described = track::describe(&events.time, &rows, beat);
         let strength: Vec<u8> = described.iter().map(|row| model.strength(row)).collect();
         let beats = track::track(&events.time, &strength, beat, model);
-        pulse = pulse::of_beats(&events.time, &events.weights(), &beats);
+        pulse = pulse::of_beats(&events.time, &weight, &beats);
         (reading, _) = choose(&pulse)?;
     }
-    let scale = 4.0 / f64::from(reading.pulses);
-    let shift = f64::from(reading.phase);
-    let sixteenths = |times: &[f64]| -> Vec<f64> {
-        let at = pulse.positions(times.iter().copied());
-        at.into_iter().map(|x| scale * (x - shift)).collect()
+    let (sixteenth, swing) = followed(&pulse, reading, &events.time, &weight);
+    let placed = |times: &[f64]| -> Vec<f64> {
+        let at = sixteenth.positions(times.iter().copied());
+        at.into_iter().map(|x| swing.straight(x)).collect()
     };
-    let (mut onset, mut offset) = (sixteenths(notes.onset), sixteenths(notes.offset));
+    let (mut onset, mut offset) = (placed(notes.onset), placed(notes.offset));
     // The first beat lies one to two beats before the first note.
     let first = ((onset[0] / 4.0).floor() - 1.0) * 4.0;
     onset.iter_mut().chain(&mut offset).for_each(|x| *x -= first);
@@ -221,11 +224,28 @@ fn stretch(all: TimedNotes<'_>, mut pulse: Pulse, model: &Model) -> Option<Stret
     let (starts, size) = metre::bars(&odds);
     let bars = whole_bars(&starts, size, onset[0], last);
     let (begin, end) = (*bars.first()?, *bars.last()?);
-    #[expect(clippy::cast_precision_loss)]
-    let times = pulse.seconds((begin..=end).map(|k| (k as f64 + first) / scale + shift));
+    #[expect(clippy::cast_possible_truncation)]
+    let first = first as i64;
+    let times = sixteenth.seconds((begin..=end).map(|k| swing.line(k + first)));
     let fit = pulse.fit.min(concentration(&onset));
     let kept = kept(&bars, size);
     Some(Stretch { notes: low..high, times, kept, concentration: fit.max(0.0), beats_a_bar: size })
+}
+
+/// Where the sixteenths of a reading come in time, its pulse corrected to the onsets once more, and
+/// their swing, which is no change of tempo.
+fn followed(pulse: &Pulse, reading: Reading, time: &[f64], weight: &[f32]) -> (Pulse, Swing) {
+    let scale = 4.0 / f64::from(reading.pulses);
+    let mut sixteenth = pulse.scaled(scale, f64::from(reading.phase));
+    let position = sixteenth.positions(time.iter().copied());
+    let swing = Swing::of(&position, weight);
+    if pulse.is_constant() {
+        return (sixteenth, swing);
+    }
+    let straight: Vec<f64> = position.iter().map(|&x| swing.straight(x)).collect();
+    sixteenth.close(time, weight, &straight);
+    let swing = Swing::of(&sixteenth.positions(time.iter().copied()), weight);
+    (sixteenth, swing)
 }
 
 /// Sixteenths at which bars begin, from the one of the first note to one behind sixteenth `last`.

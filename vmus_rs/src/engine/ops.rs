@@ -37,7 +37,7 @@ fn gelu_one(x: f32) -> f32 {
 
 /// elu(x) + 1, in torch's two steps.
 #[inline(always)]
-fn feature_one(x: f32) -> f32 {
+pub(crate) fn feature_one(x: f32) -> f32 {
     let below = (exp(if x > 0.0 { 0.0 } else { x }) - 1.0) + 1.0;
     if x > 0.0 { x + 1.0 } else { below }
 }

@@ -5,6 +5,7 @@ use super::controller::{self, Rows};
 use super::dice::{Dice, Random};
 use super::embeddings::Place;
 use super::grammar::Frame;
+use super::heads::{QUALITY, ROOT};
 use super::past::Walk;
 use crate::tokens::Token;
 use crate::{Error, Note, Result};
@@ -13,6 +14,10 @@ const STEPS_PER_BAR: usize = 16;
 const STEPS_PER_BEAT: usize = 4;
 const BEATS_PER_BAR: usize = 4;
 const MAX_BARS: usize = 1 << 16;
+const ROOTS: usize = 12;
+/// A root's own leaning, and those of its ten qualities.
+const LEANING_ROW: usize = 11;
+const LEANINGS: usize = ROOTS * LEANING_ROW;
 
 /// The controls of a stream; levels as in `python/vmusprod/models/task.py`.
 #[derive(Clone, Debug)]
@@ -79,11 +84,30 @@ pub struct Request {
     pub form: Vec<usize>,
     /// Nats by which what was heard there is likelier.
     pub pull: f32,
+    /// Nats for each chord of the chord stage: 12 rows, by root, of the root's own and then those
+    /// of its qualities; or empty.
+    pub leaning: Vec<f32>,
+    /// Nats by which holding the chord is likelier.
+    pub hold: f32,
     /// Decides the draws.
     pub random: Random,
 }
 
 impl Request {
+    /// Nats that the leaning adds to a value of an attribute, of a chord that has this root.
+    pub(crate) fn lean(&self, attribute: usize, root: usize, value: usize) -> f32 {
+        let cell = match attribute {
+            ROOT => value.checked_sub(1).map(|row| (row, 0)),
+            QUALITY => root.checked_sub(1).map(|row| (row, value)),
+            _ => None,
+        };
+        // Neither the value 0, which is none, nor no chord, which is last, has a cell.
+        let cell = cell.filter(|&(row, column)| row < ROOTS && column < LEANING_ROW);
+        let cell = cell.filter(|&(_, column)| attribute == ROOT || column > 0);
+        let nats = cell.and_then(|(row, column)| self.leaning.get(row * LEANING_ROW + column));
+        nats.copied().unwrap_or(0.0)
+    }
+
     /// Fails on what no stage could write.
     ///
     /// # Errors
@@ -115,10 +139,20 @@ impl Request {
                 actual: self.form[bar].to_string(),
             });
         }
-        if !self.pull.is_finite() {
-            let must = "finite";
-            let actual = self.pull.to_string();
-            return Err(Error::Value { name: "pull", index: None, must, actual });
+        for (name, value) in [("pull", self.pull), ("hold", self.hold)] {
+            if !value.is_finite() {
+                let actual = value.to_string();
+                return Err(Error::Value { name, index: None, must: "finite", actual });
+            }
+        }
+        let fits = self.leaning.is_empty() || self.leaning.len() == LEANINGS;
+        if !fits || self.leaning.iter().any(|x| !x.is_finite()) {
+            return Err(Error::Value {
+                name: "leaning",
+                index: None,
+                must: "empty or 12 rows of 11 finite numbers",
+                actual: format!("{} numbers", self.leaning.len()),
+            });
         }
         if (stage == StageName::Chord) != self.source.is_none() {
             return Err(Error::Value {

@@ -117,6 +117,23 @@ pub(crate) trait Lanes: Copy {
     fn floats(self, x: Self::Floats) -> [f32; LANES];
     /// a * b + c, rounded once.
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// Rows to columns.
+    #[inline(always)]
+    fn transpose(self, rows: [Self::Floats; LANES]) -> [Self::Floats; LANES] {
+        let mut from = [[0.0; LANES]; LANES];
+        for r in 0..LANES {
+            from[r] = self.floats(rows[r]);
+        }
+        let mut out = rows;
+        for c in 0..LANES {
+            let mut column = [0.0; LANES];
+            for r in 0..LANES {
+                column[r] = from[r][c];
+            }
+            out[c] = self.load(&column);
+        }
+        out
+    }
     /// Zeros.
     fn zeros(self) -> Self::Integers;
     /// The same pair in every lane.
@@ -217,149 +234,7 @@ pub(crate) fn widen_half(half: u16) -> f32 {
 pub(crate) use x86::Inside;
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
-
-    use pulp::cast;
-    use pulp::x86::{V3, V4};
-
-    use super::{LANES, Lanes, Work, widen_half};
-
-    /// Work with a level's token, as pulp takes it: what it calls is compiled with the level's features.
-    pub(crate) struct Inside<S, W>(pub(super) S, pub(super) W);
-
-    impl<S: Lanes, W: Work> pulp::NullaryFnOnce for Inside<S, W> {
-        type Output = W::Output;
-
-        #[inline(always)]
-        fn call(self) -> W::Output {
-            self.1.run(self.0)
-        }
-    }
-
-    impl Lanes for V3 {
-        type Floats = [__m256; 2];
-        type Integers = [__m256i; 2];
-        type Pairs = [__m256i; 2];
-        const WIDE: bool = false;
-
-        #[inline(always)]
-        fn splat(self, x: f32) -> [__m256; 2] {
-            [self.avx._mm256_set1_ps(x); 2]
-        }
-
-        #[inline(always)]
-        fn load(self, from: &[f32; LANES]) -> [__m256; 2] {
-            cast(*from)
-        }
-
-        #[inline(always)]
-        fn load_half(self, from: &[u16; LANES]) -> [__m256; 2] {
-            let mut wide = [0.0f32; LANES];
-            for l in 0..LANES {
-                wide[l] = widen_half(from[l]);
-            }
-            cast(wide)
-        }
-
-        #[inline(always)]
-        fn floats(self, x: [__m256; 2]) -> [f32; LANES] {
-            cast(x)
-        }
-
-        #[inline(always)]
-        fn fma(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-            let low = self.fma._mm256_fmadd_ps(a[0], b[0], c[0]);
-            [low, self.fma._mm256_fmadd_ps(a[1], b[1], c[1])]
-        }
-
-        #[inline(always)]
-        fn zeros(self) -> [__m256i; 2] {
-            [self.avx._mm256_setzero_si256(); 2]
-        }
-
-        #[inline(always)]
-        fn splat_pair(self, pair: [i16; 2]) -> [__m256i; 2] {
-            [self.avx._mm256_set1_epi32(cast(pair)); 2]
-        }
-
-        #[inline(always)]
-        fn load_pairs(self, from: &[i8; 2 * LANES]) -> [__m256i; 2] {
-            let [low, high]: [[i8; LANES]; 2] = cast(*from);
-            let low = self.avx2._mm256_cvtepi8_epi16(cast(low));
-            [low, self.avx2._mm256_cvtepi8_epi16(cast(high))]
-        }
-
-        #[inline(always)]
-        fn dot(self, sum: [__m256i; 2], a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
-            let (low, high) =
-                (self.avx2._mm256_madd_epi16(a[0], b[0]), self.avx2._mm256_madd_epi16(a[1], b[1]));
-            [self.avx2._mm256_add_epi32(sum[0], low), self.avx2._mm256_add_epi32(sum[1], high)]
-        }
-
-        #[inline(always)]
-        fn integers(self, x: [__m256i; 2]) -> [i32; LANES] {
-            cast(x)
-        }
-    }
-
-    impl Lanes for V4 {
-        type Floats = __m512;
-        type Integers = __m512i;
-        type Pairs = __m512i;
-        const WIDE: bool = true;
-
-        #[inline(always)]
-        fn splat(self, x: f32) -> __m512 {
-            self.avx512f._mm512_set1_ps(x)
-        }
-
-        #[inline(always)]
-        fn load(self, from: &[f32; LANES]) -> __m512 {
-            cast(*from)
-        }
-
-        #[inline(always)]
-        fn load_half(self, from: &[u16; LANES]) -> __m512 {
-            self.avx512f._mm512_cvtph_ps(cast(*from))
-        }
-
-        #[inline(always)]
-        fn floats(self, x: __m512) -> [f32; LANES] {
-            cast(x)
-        }
-
-        #[inline(always)]
-        fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-            self.avx512f._mm512_fmadd_ps(a, b, c)
-        }
-
-        #[inline(always)]
-        fn zeros(self) -> __m512i {
-            self.avx512f._mm512_setzero_si512()
-        }
-
-        #[inline(always)]
-        fn splat_pair(self, pair: [i16; 2]) -> __m512i {
-            self.avx512f._mm512_set1_epi32(cast(pair))
-        }
-
-        #[inline(always)]
-        fn load_pairs(self, from: &[i8; 2 * LANES]) -> __m512i {
-            self.avx512bw._mm512_cvtepi8_epi16(cast(*from))
-        }
-
-        #[inline(always)]
-        fn dot(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-            self.avx512f._mm512_add_epi32(sum, self.avx512bw._mm512_madd_epi16(a, b))
-        }
-
-        #[inline(always)]
-        fn integers(self, x: __m512i) -> [i32; LANES] {
-            cast(x)
-        }
-    }
-}
+mod x86;
 
 #[cfg(test)]
 #[expect(clippy::float_cmp)]

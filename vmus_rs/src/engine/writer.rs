@@ -1,7 +1,7 @@
 //! Streams being written side by side, one token of each at a time: the weights are read once for all.
 
 use super::grammar::Grammar;
-use super::heads::{BARBEAT, END, RHYTHM, TYPE, VELOCITY, chain};
+use super::heads::{BARBEAT, CHORD, END, QUALITY, RHYTHM, ROOT, TYPE, VELOCITY, chain};
 use super::layers::{Buffers, LayerState};
 use super::matrix::Room;
 use super::ops::{self, Memory};
@@ -153,6 +153,33 @@ impl Slot {
         self.past.add(token, self.grammar.bar(), self.grammar.step);
         self.key = self.past.keys.last().copied().unwrap_or(-1);
         self.token = token;
+    }
+
+    /// Makes the chords that suit the video likelier, and holding them or changing them.
+    fn lean(&self, attribute: usize, chosen: &Token, logits: &mut [f32]) {
+        let request = &self.request;
+        if !request.leaning.is_empty() && (attribute == ROOT || attribute == QUALITY) {
+            let root = usize::try_from(chosen[ROOT]).unwrap_or(0);
+            for (value, logit) in logits.iter_mut().enumerate() {
+                *logit += request.lean(attribute, root, value);
+            }
+        }
+        if request.hold == 0.0 {
+            return;
+        }
+        let held = match attribute {
+            // No other chord within this bar.
+            BARBEAT if self.token[TYPE] == CHORD => Some(1),
+            // The chord that a bar begins with is told anew, held or not.
+            ROOT if self.grammar.step == 0 => {
+                self.past.tokens.iter().rev().find(|t| t[TYPE] == CHORD).map(|t| t[ROOT])
+            }
+            _ => None,
+        };
+        let held = held.and_then(|value| usize::try_from(value).ok());
+        if let Some(logit) = held.and_then(|value| logits.get_mut(value)) {
+            *logit += request.hold;
+        }
     }
 
     /// Makes what the form recalls likelier, as far as the new token is like it up to here.
@@ -310,6 +337,7 @@ fn choose_attribute(
     for ((&i, token), logits) in rows.iter().zip(&given).zip(work.out.chunks_exact_mut(size.max(1)))
     {
         let slot = &mut slots[i];
+        slot.lean(attribute, token, logits);
         slot.pull(attribute, token, logits);
         let mut allowed = slot.grammar.mask(attribute, token);
         if slot.in_bar >= MAX_BAR_TOKENS && attribute == BARBEAT && allowed[1] {

@@ -52,6 +52,8 @@ struct PyTask<'py> {
     video: HashMap<String, Bound<'py, PyAny>>,
     form: Bound<'py, PyAny>,
     pull: f32,
+    leaning: Bound<'py, PyAny>,
+    hold: f32,
     random_state: [u64; 4],
 }
 
@@ -101,6 +103,8 @@ impl PyTask<'_> {
             dice,
             form: levels(&self.form, "form")?,
             pull: self.pull,
+            leaning: leaning(&self.leaning)?,
+            hold: self.hold,
             random: Random::new(high << 64 | low, more << 64 | less),
         })
     }
@@ -110,6 +114,15 @@ fn levels(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Vec<usize>> 
     let array = convert::array::<i64, Ix1>(value, name, "an int64 array", "(N,)")?;
     let level = |&x: &i64| usize::try_from(x).unwrap_or(0);
     Ok(convert::items(&array, name)?.iter().map(level).collect())
+}
+
+fn leaning(value: &Bound<'_, PyAny>) -> PyResult<Vec<f32>> {
+    let rows = convert::array::<f32, Ix2>(value, "leaning", "a float32 array", "(12, 11)")?;
+    if !matches!(rows.shape(), [0 | 12, 11]) {
+        let actual = rows.shape().to_vec();
+        return Err(Error::Shape { name: "leaning", expected: "(12, 11)", actual }.into());
+    }
+    Ok(convert::items(&rows, "leaning")?.to_vec())
 }
 
 fn tokens(value: &Bound<'_, PyAny>, name: &'static str) -> PyResult<Vec<Token>> {

@@ -1,5 +1,6 @@
 //! The `PyO3` layer: numpy arrays in, numpy arrays out, the GIL released in between.
 
+mod attention;
 mod beats;
 mod convert;
 mod engine;
@@ -35,6 +36,8 @@ impl From<Error> for PyErr {
 /// The Rust core of vmusprod; `_vmus_rs.pyi` has its types.
 #[pymodule]
 mod _vmus_rs {
+    #[pymodule_export]
+    use super::attention::{causal_attention, causal_attention_backward};
     #[pymodule_export]
     use super::beats::{
         beat_features, beat_readings, downbeat_odds, event_features, find_beats, find_downbeats,

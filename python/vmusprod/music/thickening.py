@@ -1,0 +1,153 @@
+"""More notes in a bar: chords doubled where they are struck, broken where there is room.
+
+What is added are tones of the chord that sounds, between the bass and the melody, where a hand is
+already. Like thinning it goes by place and chord, so that a figure that is thickened in one bar is
+thickened alike in the next.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.music import tokens as tk
+
+__all__ = ["thicken"]
+
+_LOW, _HIGH = 48, 81
+"""Pitches that are added."""
+_NEAREST = 3
+_MUD = ((55, 7), (60, 4), (128, _NEAREST))
+"""Under a pitch, least semitones to the notes that sound beside it."""
+_REACH = 12
+"""Semitones from an added note to another under the same hand."""
+_CHORD = 5
+"""Notes that the accompaniment strikes at once."""
+_SOFT = 0.88
+"""Velocity of what is added, of the notes beside it."""
+_EIGHTHS = np.array([0, 8, 4, 12, 6, 14, 2, 10])
+"""Places of a bar, those first that bear another note best."""
+
+
+def thicken(
+    notes: tk.Notes, melody: tk.Notes, chords: NDArray[np.uint8], wanted: NDArray[np.floating]
+) -> tk.Notes:
+    """Grid notes (N, 4), sorted, with up to `wanted` (bars,) of them in each bar, as far as fits.
+
+    melody: what is played above them; chords: one id a beat. Bars without notes stay so.
+    """
+    bar = notes[:, 0] // tk.STEPS_PER_BAR
+    added: list[list[int]] = []
+    for number in np.unique(bar[bar < len(wanted)]).tolist():
+        start = number * tk.STEPS_PER_BAR
+        mine = notes[bar == number]
+        lack = int(wanted[number]) - len(mine)
+        if lack > 0:
+            over = _Bar(start, mine, _sounding(notes, start), _sounding(melody, start), chords)
+            added += over.fill(lack)
+    if not added:
+        return notes
+    return tk.normalise(np.concatenate([notes, np.array(added, np.int32)]))
+
+
+def _sounding(notes: tk.Notes, start: int) -> tk.Notes:
+    """Those that sound within the bar that begins at a 16th."""
+    here = (notes[:, 0] < start + tk.STEPS_PER_BAR) & (notes[:, 0] + notes[:, 1] > start)
+    return notes[here]
+
+
+class _Bar:
+    """One bar being filled: who sounds when."""
+
+    def __init__(
+        self, start: int, mine: tk.Notes, rest: tk.Notes, melody: tk.Notes,
+        chords: NDArray[np.uint8],
+    ) -> None:  # fmt: skip
+        self.start = start
+        self.mine: list[list[int]] = mine.tolist()
+        self.rest: list[list[int]] = rest.tolist()
+        self.melody: list[list[int]] = melody.tolist()
+        self.chords = chords
+
+    def fill(self, lack: int) -> list[list[int]]:
+        """Add up to `lack` notes, one a place in turn: first where nothing is struck, then beside.
+
+        Returns what was added.
+        """
+        added: list[list[int]] = []
+        struck = {note[0] - self.start for note in self.mine}
+        empty = [int(place) for place in _EIGHTHS if place not in struck]
+        # Off the beat a chord is broken; on it, and then everywhere, it is struck fuller.
+        rounds = [
+            [p for p in empty if p > min(struck)],
+            *[sorted(struck | set(empty[: 4 * i]), key=_weight) for i in range(3)],
+        ]
+        for places in rounds:
+            for place in places:
+                if len(added) >= lack:
+                    return added
+                note = self._note(self.start + place)
+                if note is not None:
+                    added.append(note)
+                    self.mine.append(note)
+                    self.rest.append(note)
+        return added
+
+    def _note(self, step: int) -> list[int] | None:
+        """The chord's tone that fits best at a 16th, if one does."""
+        beat = min(step // tk.STEPS_PER_BEAT, len(self.chords) - 1)
+        chord = int(self.chords[beat])
+        if chord >= tk.NO_CHORD:
+            return None
+        here = [n for n in self.rest if n[0] <= step < n[0] + n[1]]
+        together = [n for n in here if n[0] == step]
+        above = [n[2] for n in self.melody if n[0] <= step < n[0] + n[1]]
+        top = min([_HIGH, *(p - _NEAREST for p in above)])
+        near = sorted(self.rest, key=lambda n: (abs(n[0] - step), -n[2]))[:4]
+        if len(together) >= _CHORD or not near:
+            return None
+        bass = min(n[2] for n in [*here, *near])
+        tones = tk.CHROMA[chord // 10 + 1, chord % 10 + 1]
+        taken = [n[2] for n in here] + above
+        best: tuple[float, int] | None = None
+        last = near[0][2]
+        for pitch in range(max(_LOW, bass + 7), top + 1):
+            gap = next(least for under, least in _MUD if pitch < under)
+            fits = tones[pitch % 12] and all(abs(pitch - p) >= gap for p in taken)
+            hands = [n[2] for n in together or near] + above
+            if not fits or min(abs(pitch - p) for p in hands) > _REACH:
+                continue
+            # A tone that is not there yet, about the middle, not the one struck before.
+            doubled = any((pitch - p) % 12 == 0 for p in taken)
+            cost = 3.0 * doubled + abs(pitch - 64) / 6 + 2.0 * (pitch == last)
+            if best is None or cost < best[0]:
+                best = cost, pitch
+        if best is None:
+            return None
+        velocity = max(round(_SOFT * sum(n[3] for n in near) / len(near)), 1)
+        return [step, self._length(step, together, best[1]), best[1], velocity]
+
+    def _length(self, step: int, together: list[list[int]], pitch: int) -> int:
+        """As long as what is struck with it, or to the next stroke.
+
+        Not past the next chord, nor into a note too near, nor under a melody that comes down to it.
+        """
+        later = [n[0] for n in self.mine if n[0] > step]
+        long = max((n[1] for n in together), default=min(later, default=step + 4) - step)
+        end = min(step + long, self.start + tk.STEPS_PER_BAR)
+        near = [n[0] for n in self.rest if n[0] > step and abs(n[2] - pitch) < _NEAREST]
+        near += [n[0] for n in self.melody if n[0] > step and n[2] - pitch < _NEAREST]
+        end = min([end, *near])
+        chord = self.chords[min(step // tk.STEPS_PER_BEAT, len(self.chords) - 1)]
+        for beat in range(step // tk.STEPS_PER_BEAT + 1, len(self.chords)):
+            if beat * tk.STEPS_PER_BEAT >= end:
+                break
+            if self.chords[beat] != chord:
+                end = beat * tk.STEPS_PER_BEAT
+                break
+        return max(end - step, 1)
+
+
+def _weight(place: int) -> float:
+    """Order in which places are struck fuller: strong ones first."""
+    return float(np.flatnonzero(place == _EIGHTHS)[0]) if place % 2 == 0 else 8.0 + place

@@ -1,0 +1,39 @@
+"""What the chord stage sees of a stretch of video: rows a second."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vmusprod.video.features import VideoFeatures
+
+__all__ = ["video_rows"]
+
+
+def video_rows(
+    features: VideoFeatures, start: float, end: float, without: tuple[str, ...] = ()
+) -> dict[str, NDArray[np.float32]]:
+    """The rows a second, (S, size), of each source at hand from `start` to `end` seconds.
+
+    Sources named in `without` are left out. Motion is the mean of the second's steps, beside it
+    whether a cut falls into the second.
+    """
+    steps = np.pad(features.motion, (0, -len(features.motion) % 5), mode="edge")
+    motion = np.stack([steps.reshape(-1, 5).mean(1)] * 2, 1).astype(np.float32)
+    cut = np.bincount(features.cuts.astype(np.int64), minlength=len(motion))[: len(motion)]
+    motion[:, 1] = cut > 0
+    sources = {
+        "motion": motion,
+        "color": features.color,
+        "affect": features.affect,
+        "semantic": features.semantic,
+    }
+    here = {name: rows for name, rows in sources.items() if rows is not None}
+    # MIDI's tempo is in whole microseconds, so that the last bar may end a hair after the video.
+    first = min(int(start), min(map(len, here.values())) - 1)
+    last = min(max(int(np.ceil(end)), first + 1), min(map(len, here.values())))
+    return {
+        name: np.asarray(rows[first:last], np.float32).reshape(last - first, -1)
+        for name, rows in here.items()
+        if name not in without
+    }

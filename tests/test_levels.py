@@ -1,0 +1,91 @@
+"""How dense and loud bars are: as VMCP hears the finished MIDI, and as the video asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiny_models import save_tiny
+from vmusprod.compose import Composer, Plan, Settings, plan
+from vmusprod.levels import bar_levels, louder, velocity_gains
+from vmusprod.music import tokens as tk
+from vmusprod.music.pedal import pedal_lifts, pedalled
+from vmusprod.music.score import read_midi
+from vmusprod.piece import Piece
+from vmusprod.video.features import VideoFeatures
+from vmusprod.vmcp.midi import FAINT, midi_seconds
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 62), st.integers(1, 30), st.integers(40, 80), st.integers(1, 127)),
+    min_size=1,
+    max_size=30,
+)
+CHORDS = st.lists(st.integers(0, 2), min_size=16, max_size=16)
+
+
+def grid() -> Plan:
+    still = VideoFeatures(8.0, np.full(40, 21.0, np.float32), np.zeros(0, np.float32))
+    return plan(still, Settings(tempo=120.0))
+
+
+@given(ROWS, CHORDS)
+def test_the_pedal_is_that_of_the_file(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, ...]], chords: list[int]
+) -> None:
+    notes = tk.normalise(np.array(rows, np.int32))
+    notes = notes[notes[:, 0] + notes[:, 1] <= 64]
+    if not len(notes):
+        return
+    piece = Piece(grid(), (0, 0), np.array(chords, np.uint8), notes[:0], notes)
+    path = tmp_path_factory.mktemp("pedal") / "p.mid"
+    path.write_bytes(piece.midi())
+    heard = read_midi(path, pedal=True)
+    held = pedalled(notes, piece.chords)
+    order = np.lexsort((held[:, 2], held[:, 0]))
+    assert heard.pitch.tolist() == held[order, 2].tolist()
+    ends = (held[:, 0] + held[:, 1])[order] * 0.125
+    assert heard.offset == pytest.approx(ends, abs=0.01)
+    assert 0 in pedal_lifts(piece.chords)
+
+
+def test_bars_are_as_vmcp_hears_them(tmp_path: Path) -> None:
+    motion = np.full(100, 12, np.float32)
+    video = VideoFeatures(20.0, motion, np.zeros(0, np.float32))
+    piece = Composer(save_tiny(tmp_path)).compose(video, Settings(3, (2, 0), tempo=120.0))
+    path = tmp_path / "p.mid"
+    path.write_bytes(piece.midi())
+    heard = midi_seconds(path)
+    notes = tk.normalise(np.concatenate([piece.melody, piece.accompaniment]))
+    bars = bar_levels(notes, piece.chords, piece.plan)
+    seconds = np.stack([np.log1p(heard.density), np.log(heard.loudness + FAINT)], 1)
+    pairs = seconds.reshape(-1, 2, 2).mean(1)  # two seconds a bar
+    assert bars == pytest.approx(pairs, abs=0.25)
+    assert np.abs(bars - pairs).mean() < 0.05
+
+
+def test_bars_become_as_loud_as_wanted() -> None:
+    rows = [[4 * i, 4, 60 + i % 5, 40 + i % 3] for i in range(32)]
+    notes, chords = np.array(rows, np.int32), np.zeros(32, np.uint8)
+    video = VideoFeatures(16.0, np.full(80, 21.0, np.float32), np.zeros(0, np.float32))
+    layout = plan(video, Settings(tempo=120.0))
+    wanted = np.linspace(-3.0, -1.8, 8)
+    before = bar_levels(notes, chords, layout)[:, 1]
+    moved = louder(notes, velocity_gains(before, wanted))
+    after = bar_levels(moved, chords, layout)[:, 1]
+    assert np.abs(after - wanted).max() < 0.2 < np.abs(before - wanted).max()
+    assert np.array_equal(moved[:, :3], notes[:, :3])
+
+
+@given(st.lists(st.floats(-9, 3), min_size=1, max_size=9), ROWS)
+def test_velocities_stay_playable(wanted: list[float], rows: list[tuple[int, ...]]) -> None:
+    notes = tk.normalise(np.array(rows, np.int32))
+    gains = velocity_gains(np.full(len(wanted), -2.0), np.array(wanted))
+    assert np.abs(gains).max() <= 0.7
+    moved = louder(notes, gains)[:, 3]
+    assert moved.min() >= min(22, notes[:, 3].min())
+    assert moved.max() <= max(118, notes[:, 3].max())
+    assert np.array_equal(louder(notes, np.zeros(1)), notes)
