@@ -1,16 +1,21 @@
 """What VMCP looks at: rows, their sums, and what must not change them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from vmusprod.compose import Settings, plan
 from vmusprod.errors import VmusError
 from vmusprod.music.grid import regular_grid
-from vmusprod.music.score import TimedNotes
+from vmusprod.music.score import TimedNotes, read_midi
+from vmusprod.music.tokens import CHROMA
+from vmusprod.piece import Piece
 from vmusprod.video.features import VideoFeatures, motion_steps, seconds
-from vmusprod.vmcp.midi import notes_seconds
+from vmusprod.vmcp.midi import midi_seconds, notes_seconds
 from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.rows import (
     AFFECT_COLUMNS,
@@ -155,3 +160,20 @@ def test_a_few_notes_are_music_too(count: int) -> None:
 def test_no_notes_are_no_music() -> None:
     with pytest.raises(VmusError, match="no notes"):
         notes_seconds(TimedNotes.merge([]))
+
+
+def test_chords_of_a_midi_file_stand_on_its_own_beats(tmp_path: Path) -> None:
+    # An offbeat bass, as notes alone would have it, is a beat: half a second later than the file's.
+    layout = plan(make_video(24.0), Settings(tempo=60.0))
+    chords = np.repeat(np.array([0, 51, 71, 91] * 3, np.uint8), 2)
+    rows = [
+        [4 * beat + 2 * half, 2, 36 + 24 * (1 - half) + int(pitch), 40 + 40 * half]
+        for beat, chord in enumerate(chords)
+        for half in (0, 1)
+        for pitch in np.flatnonzero(CHROMA[chord // 10 + 1, chord % 10 + 1])
+    ]
+    notes = np.array(rows, np.int32)
+    path = tmp_path / "p.mid"
+    path.write_bytes(Piece(layout, (0, 0), chords, notes[:0], notes).midi())
+    known = notes_seconds(read_midi(path, pedal=True), regular_grid(0.25, 0.0, 24.0))
+    assert midi_seconds(path).chords.tolist() == known.chords.tolist() == chords.tolist()

@@ -20,7 +20,7 @@ from vmusprod.music.meter import (
 )
 from vmusprod.music.midi_file import MidiFile
 
-__all__ = ["UnusableSongError", "find_meter"]
+__all__ = ["UnusableSongError", "find_meter", "own_meter"]
 
 _USUAL_TEMPI = (20.0, 400.0)
 _NO_BARS = ("1/4", "2/4")
@@ -56,7 +56,7 @@ def find_meter(source: Source, options: AnnotateOptions) -> tuple[Meter, str]:
             raise UnusableSongError("its own beats are too many to make sense")
         return meter, "file"
     if options.beats == "auto" and file is not None:
-        meter = _trusted(file)
+        meter = own_meter(file)
         if meter is not None:
             return meter, "file"
     grid = fit_grid(source.notes)
@@ -68,7 +68,7 @@ def find_meter(source: Source, options: AnnotateOptions) -> tuple[Meter, str]:
     return meter, "nominal"
 
 
-def _trusted(file: MidiFile) -> Meter | None:
+def own_meter(file: MidiFile) -> Meter | None:
     """The file's own beats if the notes fall on its sixteenths, wherever those are as a whole.
 
     Beats are the one sixteenth in four that the longest notes begin on (right for 99.6 % of

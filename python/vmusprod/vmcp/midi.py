@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod._vmus_rs import decode_chords
+from vmusprod.annotation.timing import own_meter
 from vmusprod.errors import VmusError
 from vmusprod.music.beats import fit_grid
 from vmusprod.music.grid import Grid, grid_notes, regular_grid
+from vmusprod.music.midi_file import MidiFile, read_midi_file
 from vmusprod.music.score import TimedNotes, read_midi
-from vmusprod.music.tokens import NO_CHORD
+from vmusprod.music.tokens import NO_CHORD, STEPS_PER_BEAT
 from vmusprod.vmcp.music import MusicSeconds
 
 __all__ = [
@@ -44,7 +46,15 @@ _FULL = 0.25  # amplitude of the loudest note
 
 def midi_seconds(path: str | os.PathLike[str]) -> MusicSeconds:
     """Describe a MIDI file. Raises InputError as `read_midi` does."""
-    return notes_seconds(read_midi(path, pedal=True))
+    return notes_seconds(read_midi(path, pedal=True), _own_grid(read_midi_file(path)))
+
+
+def _own_grid(file: MidiFile) -> Grid | None:
+    """The file's own sixteenths where its notes fall on them and all its beats have four."""
+    meter = own_meter(file)
+    if meter is None or np.any(np.diff(meter.beats) != STEPS_PER_BEAT):
+        return None
+    return Grid(meter.lines, np.arange(meter.beats[-1], dtype=np.intp))
 
 
 def notes_seconds(notes: TimedNotes, grid: Grid | None = None) -> MusicSeconds:
