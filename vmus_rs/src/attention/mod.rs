@@ -6,7 +6,9 @@
 use std::ops::Range;
 use std::thread;
 
-mod head;
+mod backward;
+mod block;
+mod forward;
 mod tiles;
 
 pub use tiles::Number;
