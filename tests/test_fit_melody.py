@@ -48,7 +48,7 @@ def test_what_is_written_is_what_was_fitted() -> None:
     song = tune(1)
     twin = melody_twin.Model(fit_melody.table(open_sieve(), network))
     for solo in (-1.0, 0.0, 1.0):
-        odds = melody_net.odds(network(Batch.of([piece(song, solo)]))[-1]).clamp(-8, 8)
+        odds = melody_net.odds(network(Batch.of([piece(song, solo)]))[0][-1]).clamp(-8, 8)
         expected = twin.odds([tuple(row) for row in song.notes.tolist()], solo)
         np.testing.assert_allclose(odds, expected, atol=1e-3)
     assert np.ptp(odds.numpy()) > 0.01
@@ -59,22 +59,21 @@ def test_pieces_side_by_side_do_not_touch() -> None:
     torch.manual_seed(4)
     network = Network().eval()
     pieces = [piece(tune(seed, bars)) for seed, bars in ((1, 12), (2, 7), (3, 20))]
-    together = network(Batch.of(pieces))[-1]
-    alone = torch.cat([network(Batch.of([p]))[-1] for p in pieces])
+    together = network(Batch.of(pieces))[0][-1]
+    alone = torch.cat([network(Batch.of([p]))[0][-1] for p in pieces])
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
 def test_it_learns_to_tell_a_tune_from_chords(capsys: pytest.CaptureFixture[str]) -> None:
     songs = [tune(seed) for seed in range(24)]
     sieve = fit_melody.fit_sieve(songs)
-    pieces = fit_melody.pieces_of(songs, sieve, -1)
-    kept = sum(len(p.roles) for p in pieces) / sum(len(s.roles) for s in songs)
+    learnt = fit_melody.Learnt.of(songs, songs[:3], sieve)
+    kept = sum(len(p.roles) for p in learnt.pieces) / sum(len(s.roles) for s in songs)
     assert 0.3 < kept < 0.6  # a third is melody
     others = fit_melody.pieces_of([tune(99)], sieve, 0)
     torch.manual_seed(0)
     network = Network()
-    parts = [[piece, piece.without_loudness()] for piece in pieces]
-    fit_melody.fit(network, parts, pieces[:3], {"left out": others}, epochs=6, seed=0)
+    fit_melody.fit(network, learnt, {"left out": others}, epochs=6, seed=0)
     assert fit_melody.f1(network, others) > 0.95
     assert "left out" in capsys.readouterr().out
 

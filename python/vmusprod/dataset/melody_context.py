@@ -46,15 +46,16 @@ def _turned(found: Ints) -> Ints:
 
 
 def _nearest(onset: Ints, pitch: Ints) -> Ints:
-    steps = np.arange(1, REACH + 1)
-    others = np.arange(len(onset))[:, None] - steps
-    there = np.maximum(others, 0)
-    apart = onset[:, None] - onset[there]
-    far = 1 << 40
-    cost = np.where((others < 0) | (apart <= 0), far, apart + np.abs(pitch[:, None] - pitch[there]))
-    best = cost.argmin(1)
-    rows = np.arange(len(onset))
-    return np.where(cost[rows, best] < far, others[rows, best], -1)
+    far = np.iinfo(np.int64).max
+    best = np.full(len(onset), -1)
+    least = np.full(len(onset), far)
+    for step in range(1, min(REACH, len(onset) - 1) + 1):
+        apart = onset[step:] - onset[:-step]
+        cost = np.where(apart > 0, apart + np.abs(pitch[step:] - pitch[:-step]), far)
+        nearer = np.flatnonzero(cost < least[step:]) + step
+        least[nearer] = cost[nearer - step]
+        best[nearer] = nearer - step
+    return best
 
 
 def _again(onset: Ints, pitch: Ints) -> Ints:

@@ -43,9 +43,8 @@ class Piece:
 
     rows: int32 (N, 34), places in the table; cell: int64 (N,), half bars from the first on; group:
     int64 (N,), onsets counted; pitch: int64 (N,); roles: int64 (N,); solo: 1 a solo, -1 an
-    arrangement, 0 not said; wanted: how many melody notes the whole piece has; near: int64 (N, 12),
-    places of the notes before and after it in its voice and in order, and of its pitch one to eight
-    bars away (`melody_context.neighbours`), or -1.
+    arrangement, 0 not said; is_solo: what it is; wanted: how many melody notes the whole piece has;
+    near: int64 (N, 12), places of its neighbours (`melody_context.neighbours`), or -1.
     """
 
     rows: NDArray[np.int32]
@@ -54,6 +53,7 @@ class Piece:
     pitch: Ints
     roles: Ints
     solo: float
+    is_solo: bool
     wanted: int
     notes: NDArray[np.int32]
     near: Ints
@@ -141,6 +141,7 @@ class Batch:
     again: torch.Tensor
     roles: torch.Tensor
     solo: torch.Tensor
+    is_solo: torch.Tensor
     mask: torch.Tensor
 
     @staticmethod
@@ -173,6 +174,7 @@ class Batch:
             torch.from_numpy(np.where(near[:, 4:] < 0, total + 1, near[:, 4:])),
             torch.from_numpy(join([piece.roles for piece in pieces])),
             torch.from_numpy(join([np.full(len(p.roles), p.solo, np.float32) for p in pieces])),
+            torch.tensor([float(piece.is_solo) for piece in pieces]),
             torch.from_numpy(mask)[:, None],
         )
 
@@ -244,14 +246,16 @@ class Round(nn.Module):
 
 
 class Network(nn.Module):
-    """Logits of the three roles after the table alone, and after each round."""
+    """What the notes are, after the table alone and after each round, and what the piece is."""
 
     def __init__(self) -> None:
         super().__init__()
         self.table = nn.Parameter(torch.randn(sum(SIZES), NOTE) * 0.15)
         self.bias = nn.Parameter(torch.zeros(NOTE))
         self.solo = nn.Parameter(torch.zeros(NOTE))
-        self.guess = nn.Linear(NOTE, 3)  # helps to learn, and is left out afterwards
+        # These two help to learn, and are left out afterwards.
+        self.guess = nn.Linear(NOTE, 3)
+        self.tell = nn.Linear(PLACE, 1)
         self.dropped = 0.0
         self.rounds = nn.ModuleList(
             [Round(d, i == 0, i == len(DILATIONS) - 1) for i, d in enumerate(DILATIONS)]
@@ -264,8 +268,8 @@ class Network(nn.Module):
             if isinstance(part, nn.Dropout):
                 part.p = share
 
-    def forward(self, batch: Batch) -> list[torch.Tensor]:
-        """Once and once a round (N, 3)."""
+    def forward(self, batch: Batch) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Logits of the roles, once and once a round (N, 3); log odds of a solo (B,)."""
         if self.training and self.dropped:
             batch.rows.data = np.asarray(
                 functional.dropout(torch.from_numpy(batch.rows.data), self.dropped)
@@ -274,11 +278,19 @@ class Network(nn.Module):
         h = torch.relu(seen + self.bias + batch.solo[:, None] * self.solo)
         results = [self.guess(h)]
         x = line = None
+        known = []
         for part in self.rounds:
             out, h, x = part(h, x, line, batch)
+            known.append(x)
             line = melody_context.context(odds(out), batch)
             results.append(out)
-        return results
+        return results, self._kind(known[0], batch)
+
+    def _kind(self, x: torch.Tensor, batch: Batch) -> torch.Tensor:
+        songs, _, length = batch.mask.shape
+        means = (x.view(songs, length, -1) * batch.mask.transpose(1, 2)).sum(1) / batch.mask.sum(2)
+        kind: torch.Tensor = self.tell(means)[:, 0]
+        return kind
 
 
 def odds(logits: torch.Tensor) -> torch.Tensor:

@@ -58,8 +58,8 @@ def make_variant(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[
     rows[:, 3] = np.clip(np.round(velocity), 1, 127)
     if rng.random() < 0.5:
         rows[:, 1] = np.round(rows[:, 1] * rng.uniform(0.7, 1.4))
-    if rng.random() < 0.3:
-        rows[:, 0] += 4 * rng.integers(0, 4)
+    # Found beats are mostly right, found bars less often.
+    rows[:, 0] += rng.integers(0, BAR) if rng.random() < 0.1 else 4 * rng.integers(0, 4)
     rows = clean(rows)
     return np.ascontiguousarray(rows[:, :4], np.int32), rows[:, 4]
 

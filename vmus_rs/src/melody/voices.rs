@@ -61,17 +61,9 @@ impl Work for Voices {
         let mut found = vec![[self.count; 2]; self.count];
         for i in 0..self.count {
             let (time, pitch) = (self.times[i + REACH], self.pitches[i + REACH]);
-            let mut least = [i32::MAX; 2];
-            for side in 0..2 {
-                let start = if side == 0 { i } else { i + REACH + 1 };
-                let times = &self.times[start..][..REACH];
-                let pitches = &self.pitches[start..][..REACH];
-                for k in 0..REACH {
-                    let apart = (times[k] - time).abs();
-                    let cost = (apart + (pitches[k] - pitch).abs()) * RANKS + ORDER[side][k];
-                    least[side] = least[side].min(if apart == 0 { i32::MAX } else { cost });
-                }
-            }
+            let before = self.least(i, time, pitch, &ORDER[0]);
+            let after = self.least(i + REACH + 1, time, pitch, &ORDER[1]);
+            let least = [before, after];
             let rank = least.map(|x| usize::try_from(x % RANKS).unwrap_or(0));
             if least[0] < NEVER / 2 * RANKS {
                 found[i][0] = i - 1 - rank[0];
@@ -81,5 +73,22 @@ impl Work for Voices {
             }
         }
         found
+    }
+}
+
+impl Voices {
+    /// The least cost from the `start`-th on, with the rank of where it is.
+    #[inline(always)]
+    fn least(&self, start: usize, time: i32, pitch: i32, order: &[i32; REACH]) -> i32 {
+        let times = self.times[start..].first_chunk::<REACH>();
+        let pitches = self.pitches[start..].first_chunk::<REACH>();
+        let (Some(times), Some(pitches)) = (times, pitches) else { return i32::MAX };
+        let mut least = i32::MAX;
+        for k in 0..REACH {
+            let apart = (times[k] - time).abs();
+            let cost = (apart + (pitches[k] - pitch).abs()) * RANKS + order[k];
+            least = least.min(if apart == 0 { i32::MAX } else { cost });
+        }
+        least
     }
 }
