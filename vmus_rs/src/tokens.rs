@@ -6,17 +6,40 @@
 use crate::{Error, Note, Result, SIXTEENTHS_PER_BAR, SIXTEENTHS_PER_BEAT};
 
 /// One token's attributes.
-pub type Token = [i16; 7];
+pub type Token = [i16; ATTRIBUTES];
 
-const RHYTHM: i16 = 1;
-const NOTE: i16 = 2;
-const CHORD: i16 = 3;
+/// Attributes of a token.
+pub(crate) const ATTRIBUTES: usize = 7;
+/// Number of values of each attribute, 0 (absent) included.
+pub(crate) const SIZES: [usize; ATTRIBUTES] = [4, 18, 129, 65, 9, 14, 12];
+
+// Which attribute of a token it is.
+pub(crate) const TYPE: usize = 0;
+pub(crate) const BARBEAT: usize = 1;
+pub(crate) const PITCH: usize = 2;
+pub(crate) const DURATION: usize = 3;
+pub(crate) const VELOCITY: usize = 4;
+pub(crate) const ROOT: usize = 5;
+pub(crate) const QUALITY: usize = 6;
+
+// Types.
+pub(crate) const END: i16 = 0;
+pub(crate) const RHYTHM: i16 = 1;
+pub(crate) const NOTE: i16 = 2;
+pub(crate) const CHORD: i16 = 3;
+
+/// Places in a bar: sixteenths.
+pub(crate) const STEPS_PER_BAR: usize = 16;
+/// Places in a beat.
+pub(crate) const STEPS_PER_BEAT: usize = 4;
+pub(crate) const BEATS_PER_BAR: usize = STEPS_PER_BAR / STEPS_PER_BEAT;
+/// The longest note, in steps.
+pub(crate) const MAX_DURATION: u8 = 64;
+/// Longer pieces than this are refused: over a day of music.
+pub(crate) const MAX_BARS: u32 = 1 << 16;
+
 const NO_CHORD: u8 = 120;
 const QUALITIES: u8 = 10;
-const MAX_DURATION: i32 = 64;
-const BEATS_PER_BAR: usize = 4;
-/// Longer pieces than this are refused: over a day of music.
-const MAX_BARS: i64 = 1 << 16;
 
 /// The tokens of `bars` bars, without the end token.
 ///
@@ -28,7 +51,7 @@ const MAX_BARS: i64 = 1 << 16;
 /// [`Error::Value`] if `bars` is negative or over 65,536, or the notes are not sorted.
 pub fn encode(bars: i64, chords: Option<&[u8]>, notes: Option<&[Note]>) -> Result<Vec<Token>> {
     let bars = match usize::try_from(bars) {
-        Ok(count) if bars <= MAX_BARS => count,
+        Ok(count) if bars <= i64::from(MAX_BARS) => count,
         _ => {
             return Err(Error::Value {
                 name: "bars",
@@ -105,7 +128,7 @@ fn note_token(note: &Note) -> Token {
         NOTE,
         0,
         small(note.pitch.clamp(0, 127)) + 1,
-        small(note.duration.clamp(1, MAX_DURATION)),
+        small(note.duration.clamp(1, i32::from(MAX_DURATION))),
         small(level) + 1,
         0,
         0,

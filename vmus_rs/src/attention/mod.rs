@@ -6,7 +6,9 @@
 use std::ops::Range;
 use std::thread;
 
-mod head;
+mod backward;
+mod block;
+mod forward;
 mod tiles;
 
 pub use tiles::Number;
@@ -237,6 +239,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// FNV-1a.
+    fn checksum(numbers: &[f32], mut sum: u64) -> u64 {
+        for byte in numbers.iter().flat_map(|x| x.to_bits().to_le_bytes()) {
+            sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        sum
+    }
+
+    #[test]
+    fn every_machine_gives_the_same_bits() {
+        let (lengths, valid) = ([70, 50], [1.0; 120]);
+        let packed = Packed { lengths: &lengths, valid: &valid, heads: 3 };
+        let (qkv, grad) = (numbers(120 * 3 * 3 * 24, 1), numbers(120 * 3 * 24, 2));
+        let means = Means { level: Level::best(), threads: 2 };
+        let all = || {
+            let mixed = forward(&packed, &qkv, means)?;
+            let gradient = backward(&packed, &qkv, &grad, (&mixed.out, &mixed.weight), means)?;
+            Ok::<_, Error>(checksum(&gradient, checksum(&mixed.out, 0xcbf2_9ce4_8422_2325)))
+        };
+        assert_eq!(all(), Ok(0x919e_0f57_2916_650b));
     }
 
     #[test]

@@ -5,13 +5,12 @@
 #![expect(clippy::inline_always)]
 #![expect(clippy::many_single_char_names)] // matrices, rows, vectors
 
-use crate::engine::ops::feature_one;
 use crate::engine::simd::{LANES, Lanes};
 
 /// Sixteen numbers: a row of a matrix is one or more of them, zero beyond its width.
 pub(super) type Row = [f32; LANES];
 
-/// Ones at and after the row's own number.
+/// Ones where a query (the lane) is at or after a key (the row).
 const LATER: [Row; LANES] = {
     let mut mask = [[0.0; LANES]; LANES];
     let mut j = 0;
@@ -22,6 +21,21 @@ const LATER: [Row; LANES] = {
             i += 1;
         }
         j += 1;
+    }
+    mask
+};
+
+/// Ones where a key (the lane) is at or before a query (the row).
+const EARLIER: [Row; LANES] = {
+    let mut mask = [[0.0; LANES]; LANES];
+    let mut i = 0;
+    while i < LANES {
+        let mut j = 0;
+        while j <= i {
+            mask[i][j] = 1.0;
+            j += 1;
+        }
+        i += 1;
     }
     mask
 };
@@ -65,10 +79,10 @@ impl Number for u16 {
 
 /// Adds A b to `out`, both in rows of `vecs` sixteens; as many rows of `b` as A has columns.
 ///
-/// A's number (r, k) is `a[k * stride + r]` if it lies `TALL`, else `a[r * stride + k]`. The rows of
-/// `out` are a multiple of eight.
+/// A lies column by column: its number (r, k) is `a[k * stride + r]`. The rows of `out` are a multiple of
+/// eight.
 #[inline(always)]
-pub(super) fn add_product<S: Lanes, const TALL: bool>(
+pub(super) fn add_product<S: Lanes>(
     s: S,
     out: &mut [Row],
     a: &[f32],
@@ -84,10 +98,12 @@ pub(super) fn add_product<S: Lanes, const TALL: bool>(
         while r < rows {
             let at = (r, v);
             if pair {
-                tile::<S, 8, 2, TALL>(s, out, a, stride, b, vecs, at);
+                tile::<S, 8, 2>(s, out, a, stride, b, vecs, at);
+            } else if S::WIDE {
+                tile::<S, 8, 1>(s, out, a, stride, b, vecs, at);
             } else {
-                tile::<S, 4, 1, TALL>(s, out, a, stride, b, vecs, at);
-                tile::<S, 4, 1, TALL>(s, out, a, stride, b, vecs, (r + 4, v));
+                tile::<S, 4, 1>(s, out, a, stride, b, vecs, at);
+                tile::<S, 4, 1>(s, out, a, stride, b, vecs, (r + 4, v));
             }
             r += 8;
         }
@@ -96,7 +112,7 @@ pub(super) fn add_product<S: Lanes, const TALL: bool>(
 }
 
 #[inline(always)]
-fn tile<S: Lanes, const R: usize, const V: usize, const TALL: bool>(
+fn tile<S: Lanes, const R: usize, const V: usize>(
     s: S,
     out: &mut [Row],
     a: &[f32],
@@ -105,7 +121,6 @@ fn tile<S: Lanes, const R: usize, const V: usize, const TALL: bool>(
     vecs: usize,
     (row, vec): (usize, usize),
 ) {
-    let count = b.len() / vecs;
     let mut sums = [[s.splat(0.0); V]; R];
     for r in 0..R {
         let out = &out[(row + r) * vecs + vec..][..V];
@@ -113,26 +128,13 @@ fn tile<S: Lanes, const R: usize, const V: usize, const TALL: bool>(
             sums[r][v] = s.load(&out[v]);
         }
     }
-    if TALL {
-        for k in 0..count {
-            let a = &a[k * stride + row..][..R];
-            let b = &b[k * vecs + vec..][..V];
-            for v in 0..V {
-                let b = s.load(&b[v]);
-                for r in 0..R {
-                    sums[r][v] = s.fma(s.splat(a[r]), b, sums[r][v]);
-                }
-            }
-        }
-    } else {
-        let a: [&[f32]; R] = std::array::from_fn(|r| &a[(row + r) * stride..][..count]);
-        for k in 0..count {
-            let b = &b[k * vecs + vec..][..V];
-            for v in 0..V {
-                let b = s.load(&b[v]);
-                for r in 0..R {
-                    sums[r][v] = s.fma(s.splat(a[r][k]), b, sums[r][v]);
-                }
+    for k in 0..b.len() / vecs {
+        let a = &a[k * stride + row..][..R];
+        let b = &b[k * vecs + vec..][..V];
+        for v in 0..V {
+            let b = s.load(&b[v]);
+            for r in 0..R {
+                sums[r][v] = s.fma(s.splat(a[r]), b, sums[r][v]);
             }
         }
     }
@@ -176,11 +178,22 @@ pub(super) fn transpose_square<S: Lanes>(s: S, from: &[Row], vecs: usize, out: &
     }
 }
 
-/// Sets to zero what lies before the row's own number: rows are of keys, numbers of queries.
+/// Sets to zero queries before their key: rows are of keys, lanes of queries.
 #[inline(always)]
 pub(super) fn keep_later<S: Lanes>(s: S, square: &mut [Row]) {
-    for j in 0..LANES {
-        square[j] = s.floats(s.fma(s.load(&square[j]), s.load(&LATER[j]), s.splat(0.0)));
+    mask(s, square, &LATER);
+}
+
+/// Sets to zero keys after their query: rows are of queries, lanes of keys.
+#[inline(always)]
+pub(super) fn keep_earlier<S: Lanes>(s: S, square: &mut [Row]) {
+    mask(s, square, &EARLIER);
+}
+
+#[inline(always)]
+fn mask<S: Lanes>(s: S, square: &mut [Row], mask: &[Row; LANES]) {
+    for i in 0..LANES {
+        square[i] = s.floats(s.fma(s.load(&square[i]), s.load(&mask[i]), s.splat(0.0)));
     }
 }
 
@@ -190,49 +203,6 @@ pub(super) fn add_multiple<S: Lanes>(s: S, out: &mut [Row], factor: f32, row: &[
     let factor = s.splat(factor);
     for v in 0..row.len() {
         out[v] = s.floats(s.fma(factor, s.load(&row[v]), s.load(&out[v])));
-    }
-}
-
-/// Reads up to sixteen rows of `depth` numbers that lie `stride` apart, through the feature map if `MAP`;
-/// what is beyond them becomes zero.
-#[inline(always)]
-pub(super) fn gather<N: Number, const MAP: bool>(
-    from: &[N],
-    stride: usize,
-    count: usize,
-    depth: usize,
-    out: &mut [Row],
-) {
-    let vecs = depth.div_ceil(LANES);
-    let whole = depth / LANES;
-    for r in 0..count {
-        let x = &from[r * stride..][..depth];
-        let out = &mut out[r * vecs..][..vecs];
-        for v in 0..whole {
-            let x = &x[v * LANES..][..LANES];
-            for l in 0..LANES {
-                out[v][l] = if MAP { feature_one(x[l].wide()) } else { x[l].wide() };
-            }
-        }
-        if whole < vecs {
-            out[whole] = [0.0; LANES];
-            for l in 0..depth - whole * LANES {
-                let x = x[whole * LANES + l].wide();
-                out[whole][l] = if MAP { feature_one(x) } else { x };
-            }
-        }
-    }
-    for row in &mut out[count * vecs..LANES * vecs] {
-        *row = [0.0; LANES];
-    }
-}
-
-/// Writes a row of `out.len()` numbers.
-#[inline(always)]
-pub(super) fn scatter<N: Number>(row: &[Row], out: &mut [N]) {
-    let row = &row.as_flattened()[..out.len()];
-    for i in 0..row.len() {
-        out[i] = N::narrow(row[i]);
     }
 }
 

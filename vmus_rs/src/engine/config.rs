@@ -2,12 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::tokens::ATTRIBUTES;
 use crate::{Error, Result};
 
-/// Attributes of a token.
-pub(crate) const ATTRIBUTES: usize = 7;
-/// Number of values of each attribute, 0 (absent) included.
-pub(crate) const SIZES: [usize; ATTRIBUTES] = [4, 18, 129, 65, 9, 14, 12];
 /// Slots of recall: fixed lags and a free one (`music/recall.py`).
 pub(crate) const SLOTS: usize = 5;
 /// Levels of the runs of right hints.

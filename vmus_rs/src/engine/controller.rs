@@ -1,6 +1,7 @@
 //! The video controller: `python/vmusprod/models/controller.py`. It runs once a piece, always in floats.
 
 use super::config::{Config, SourceName};
+use super::embeddings::TIMING_LEVELS;
 use super::embeddings::timing_table;
 use super::layers::EncoderLayer;
 use super::matrix::{Matrix, Room};
@@ -9,7 +10,6 @@ use super::weights::Weights;
 use crate::{Error, Result};
 
 const SEMANTIC_SIZE: usize = 512;
-const TIMING_LEVELS: usize = 101;
 
 /// One row a second of a source: (S, size).
 pub struct Rows {

@@ -3,21 +3,20 @@
 //! Tables and the linear maps behind them are multiplied once, when the weights are read: an embedding is
 //! then a sum of rows.
 
-use super::config::{ATTRIBUTES, Config, RUN_LEVELS, SIZES, SLOTS};
+use super::config::{Config, RUN_LEVELS, SLOTS};
 use super::matrix::{Matrix, Precision, Room};
 use super::ops;
 use super::simd::Level;
 use super::weights::Weights;
 use crate::Result;
-use crate::tokens::Token;
+use crate::tokens::{ATTRIBUTES, SIZES, STEPS_PER_BAR, Token};
 
 const TEMPO_LEVELS: usize = 41;
 const MODES: usize = 3;
 const STYLES: usize = 4;
 const CONTROL_LEVELS: usize = 9;
 const PHRASE: usize = 16;
-const STEPS_PER_BAR: usize = 16;
-const TIMING_LEVELS: usize = 101;
+pub(crate) const TIMING_LEVELS: usize = 101;
 /// Intervals of each chord quality above its root.
 const INTERVALS: [&[usize]; 10] = [
     &[0, 4, 7],

@@ -2,17 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::config::{SIZES, StageName};
+use super::config::StageName;
 use super::embeddings::chord_has;
-use super::heads::{
-    BARBEAT, CHORD, DURATION, END, NOTE, PITCH, QUALITY, RHYTHM, ROOT, TYPE, VELOCITY,
-};
 use crate::Note;
-use crate::tokens::Token;
+use crate::tokens::{
+    BARBEAT, CHORD, DURATION, END, MAX_DURATION, NOTE, PITCH, QUALITY, RHYTHM, ROOT, SIZES,
+    STEPS_PER_BAR, STEPS_PER_BEAT, TYPE, Token, VELOCITY,
+};
 
-const STEPS_PER_BAR: usize = 16;
-const STEPS_PER_BEAT: usize = 4;
-const MAX_DURATION: usize = 64;
 /// Root and quality of the closing chord in C major and A minor.
 const TONIC: [(usize, usize); 2] = [(0, 0), (9, 1)];
 const CADENCE: [&[(usize, usize)]; 2] = [
@@ -282,7 +279,7 @@ impl Grammar {
 
     fn durations(&self) -> Mask {
         let mut allowed = vec![false; SIZES[DURATION]];
-        let left = self.frame.steps().saturating_sub(self.place()).min(MAX_DURATION);
+        let left = self.frame.steps().saturating_sub(self.place()).min(MAX_DURATION.into());
         let first = if self.place() == self.closing() { left } else { 1 };
         if let Some(some) = allowed.get_mut(first..=left) {
             some.fill(true);

@@ -1,24 +1,14 @@
 //! Output heads: the type first, then its attributes, each given the ones before (`models/heads.py`).
 
-use super::config::{ATTRIBUTES, Config, SIZES, StageName};
+use super::config::{Config, StageName};
 use super::matrix::{Matrix, Room};
 use super::ops::{self, Norm};
 use super::weights::Weights;
 use crate::Result;
-use crate::tokens::Token;
-
-pub(crate) const TYPE: usize = 0;
-pub(crate) const BARBEAT: usize = 1;
-pub(crate) const PITCH: usize = 2;
-pub(crate) const DURATION: usize = 3;
-pub(crate) const VELOCITY: usize = 4;
-pub(crate) const ROOT: usize = 5;
-pub(crate) const QUALITY: usize = 6;
-
-pub(crate) const END: i16 = 0;
-pub(crate) const RHYTHM: i16 = 1;
-pub(crate) const NOTE: i16 = 2;
-pub(crate) const CHORD: i16 = 3;
+use crate::tokens::{
+    ATTRIBUTES, BARBEAT, CHORD, DURATION, NOTE, PITCH, QUALITY, RHYTHM, ROOT, SIZES, TYPE, Token,
+    VELOCITY,
+};
 
 /// Names of the attributes.
 pub const NAMES: [&str; ATTRIBUTES] =

@@ -199,6 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn every_machine_gives_the_same_bits() {
+        let mut sum = 0xcbf2_9ce4_8422_2325u64; // FNV-1a
+        for precision in [Precision::F32, Precision::F16, Precision::I8] {
+            let matrix = Matrix::new(&numbers(129 * 66, 1), 129, None, precision);
+            let mut out = Vec::new();
+            matrix.apply(&numbers(9 * 66, 2), &mut Room::new(Level::best()), &mut out);
+            for byte in out.iter().flat_map(|x| x.to_bits().to_le_bytes()) {
+                sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        assert_eq!(sum, 0xb67c_3fcd_30ce_7dea);
+    }
+
+    #[test]
     fn products_are_right() {
         let bounds = [(Precision::F32, 1e-5), (Precision::F16, 2e-3), (Precision::I8, 2e-2)];
         for (precision, bound) in bounds {

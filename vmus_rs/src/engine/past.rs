@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use super::config::SLOTS;
-use super::heads::{BARBEAT, CHORD, NOTE, PITCH, QUALITY, ROOT, TYPE};
-use crate::tokens::Token;
+use crate::tokens::{BARBEAT, CHORD, NOTE, PITCH, QUALITY, ROOT, TYPE, Token};
 
 const LAGS: [usize; SLOTS - 1] = [1, 2, 4, 8];
 /// The free slot looks back this many bars at most.

@@ -1,19 +1,16 @@
 //! What a stage is asked to write, checked before it is written.
 
-use super::config::{ATTRIBUTES, SIZES, StageName};
+use super::config::StageName;
 use super::controller::{self, Rows};
 use super::dice::{Dice, Random};
 use super::embeddings::Place;
 use super::grammar::Frame;
-use super::heads::{QUALITY, ROOT};
 use super::past::Walk;
-use crate::tokens::Token;
+use crate::tokens::{
+    ATTRIBUTES, BEATS_PER_BAR, MAX_BARS, QUALITY, ROOT, SIZES, STEPS_PER_BAR, STEPS_PER_BEAT, Token,
+};
 use crate::{Error, Note, Result};
 
-const STEPS_PER_BAR: usize = 16;
-const STEPS_PER_BEAT: usize = 4;
-const BEATS_PER_BAR: usize = 4;
-const MAX_BARS: usize = 1 << 16;
 const ROOTS: usize = 12;
 /// A root's own leaning, and those of its ten qualities.
 const LEANING_ROW: usize = 11;
@@ -115,7 +112,7 @@ impl Request {
     /// [`Error::Value`] that says what is wrong.
     pub fn check(&self, stage: StageName) -> Result<()> {
         let bars = |name, bars: usize| {
-            if (1..=MAX_BARS).contains(&bars) {
+            if (1..=MAX_BARS as usize).contains(&bars) {
                 return Ok(());
             }
             let must = "within 1..=65536";

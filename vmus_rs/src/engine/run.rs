@@ -5,14 +5,13 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use super::config::{ATTRIBUTES, SIZES};
-use super::heads::{TYPE, chain};
+use super::heads::chain;
 use super::matrix::Room;
 use super::request::{Request, check_tokens};
 use super::simd::Level;
 use super::stage::Stage;
 use super::writer::{Slot, Work, choose, ends, hidden};
-use crate::tokens::Token;
+use crate::tokens::{ATTRIBUTES, SIZES, TYPE, Token};
 use crate::{Error, Result};
 
 /// How often progress is told.

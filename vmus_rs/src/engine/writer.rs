@@ -1,7 +1,7 @@
 //! Streams being written side by side, one token of each at a time: the weights are read once for all.
 
 use super::grammar::Grammar;
-use super::heads::{BARBEAT, CHORD, END, QUALITY, RHYTHM, ROOT, TYPE, VELOCITY, chain};
+use super::heads::chain;
 use super::layers::{Buffers, LayerState};
 use super::matrix::Room;
 use super::ops::{self, Memory};
@@ -9,7 +9,7 @@ use super::past::{Past, token_key};
 use super::request::{Request, placed, sounding};
 use super::stage::Stage;
 use crate::Result;
-use crate::tokens::Token;
+use crate::tokens::{BARBEAT, CHORD, END, QUALITY, RHYTHM, ROOT, TYPE, Token, VELOCITY};
 
 /// A bar may not grow past this, so that a piece's length is bounded whatever the weights say.
 const MAX_BAR_TOKENS: usize = 160;

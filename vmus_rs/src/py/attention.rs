@@ -44,6 +44,7 @@ fn checked<'a, N: Element>(
 
 /// Attention of each token to itself and those before it in its sequence.
 #[pyfunction]
+#[expect(clippy::needless_pass_by_value)] // as PyO3 makes it
 pub(super) fn causal_attention<'py>(
     py: Python<'py>,
     qkv: &Bound<'py, PyAny>,
@@ -79,7 +80,7 @@ fn run_forward<'py, N: Number + Element>(
 
 /// The gradient of `causal_attention` with respect to its first argument.
 #[pyfunction]
-#[expect(clippy::too_many_arguments)] // Python's arguments
+#[expect(clippy::too_many_arguments, clippy::needless_pass_by_value)] // Python's, as PyO3 makes them
 pub(super) fn causal_attention_backward<'py>(
     py: Python<'py>,
     qkv: &Bound<'py, PyAny>,
