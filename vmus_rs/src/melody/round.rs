@@ -104,7 +104,9 @@ impl Round {
         context: Option<&Rows>,
     ) -> (Vec<f32>, Rows) {
         for ((word, hear), near) in self.words.iter().zip(&self.hear).zip(&places.near) {
-            let heard = hear.apply(level, &words(&word.apply(level, notes), near));
+            let mut said = word.apply(level, notes);
+            relu(said.flat_mut());
+            let heard = hear.apply(level, &words(&said, near));
             for (x, own) in notes.flat_mut().iter_mut().zip(heard.flat()) {
                 *x += own.max(0.0);
             }
@@ -193,17 +195,22 @@ impl Round {
 
 /// What each note's neighbours say.
 fn words(said: &Rows, near: &[[usize; NEAR]]) -> Rows {
-    let mut words = Rows::zeros(near.len(), NEAR * WORD);
+    let count = near.len();
+    let mut words = Rows::zeros(count, NEAR * WORD);
     for (i, near) in near.iter().enumerate() {
         for (own, &other) in words.row_mut(i).chunks_exact_mut(WORD).zip(near) {
-            if other < said.count() {
-                for (x, said) in own.iter_mut().zip(said.row(other)) {
-                    *x = said.max(0.0);
-                }
+            if other < count {
+                own.copy_from_slice(&said.row(other)[..WORD]);
             }
         }
     }
     words
+}
+
+fn relu(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = x.max(0.0);
+    }
 }
 
 fn add_to_all(rows: &mut Rows, own: &[f32]) {
