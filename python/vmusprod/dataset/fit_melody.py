@@ -277,7 +277,8 @@ def read_table(data: bytes, network: Network) -> Whole:
     halves = np.frombuffer(data[rows:], "<u2").astype(np.uint32) << 16
     flat = torch.from_numpy(halves.view(np.float32))
     own = numbers(network)
-    for part, new in zip(own, flat.split([part.numel() for part in own]), strict=True):
+    sizes = [part.numel() for part in own]
+    for part, new in zip(own, torch.split(flat, sizes), strict=True):
         part.copy_(new.view(part.shape))
     return np.frombuffer(data[:rows], "<i2").astype(np.int16)
 
