@@ -9,9 +9,10 @@ import torch
 from test_models_parity import Replay, Sheet, pack, shaken  # noqa: F401
 from vmusprod.models.config import SOURCES, config
 from vmusprod.models.controller import SOURCE_SIZES, Controller, VideoInput, sequence_slots
-from vmusprod.models.grammar import Frame, Grammar
+from vmusprod.models.grammar import Frame
 from vmusprod.models.sampling import video_states
 from vmusprod.models.stage import Stage
+from vmusprod.models.task import Task
 from vmusprod.training.data import collate, make_example
 
 
@@ -97,7 +98,7 @@ def test_step_equals_parallel(pack):  # noqa: F811
         song.bars, int(example.decoder.context["tempo"][0]), 1 + song.mode, 0, zeros, zeros
     )
     states = video_states(model, seen[1])
-    grammar = Grammar("chord", Frame(song.bars, 0))
-    writer = Replay(model, sheet, grammar, None, states, script=example.target[:-1])
-    writer.write({}, np.random.default_rng(0))
+    task = Task(Frame(song.bars, 0), sheet, {})
+    writer = Replay(model, task, None, states, script=example.target[:-1])
+    writer.write()
     torch.testing.assert_close(torch.cat(writer.hidden), expected, atol=3e-4, rtol=1e-3)

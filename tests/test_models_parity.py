@@ -6,10 +6,10 @@ import torch
 
 from vmusprod.dataset.pack import Pack, pack_song, write_pack
 from vmusprod.models.config import STAGES, config
-from vmusprod.models.grammar import Frame, Grammar
+from vmusprod.models.grammar import Frame
 from vmusprod.models.sampling import Source, Writer
 from vmusprod.models.stage import Stage
-from vmusprod.models.task import Sheet
+from vmusprod.models.task import Sheet, Task
 from vmusprod.music import tokens as tk
 from vmusprod.training.data import StageData, collate, make_example
 
@@ -95,10 +95,8 @@ def test_step_equals_parallel(stage, name, pack):
     if example.source is not None:
         chords = tk.decode_chords(song.chord, song.bars)
         source = Source(model, example.source.tokens.astype(np.int16), chords, sheet)
-    writer = Replay(
-        model, sheet, Grammar(stage, Frame(song.bars, 0)), source, script=example.target[:-1]
-    )
-    written = writer.write({}, np.random.default_rng(0))
+    task = Task(Frame(song.bars, 0), sheet, {})
+    written = (writer := Replay(model, task, source, script=example.target[:-1])).write()
     assert np.array_equal(written, example.target[:-1])
     actual = torch.cat(writer.hidden)
     torch.testing.assert_close(actual, expected, atol=2e-4, rtol=1e-3)

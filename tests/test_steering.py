@@ -162,7 +162,7 @@ def test_pieces_have_as_many_notes_as_wanted() -> None:
         assert wanted is not None
         notes = tk.normalise(np.concatenate([piece.melody, piece.accompaniment]))
         found = bar_levels(notes, piece.chords, piece.plan)[:, 0]
-        assert np.abs(found[1:-1] - wanted[1:-1]).mean() < 0.25
+        assert np.abs(found[1:-1] - wanted[1:-1]).mean() < 0.4
 
 
 def test_the_composer_hears_the_video(tmp_path: Path) -> None:

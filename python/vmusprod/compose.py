@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vmusprod._vmus_rs import decode_chords
 from vmusprod.alignment import aligned_steps
 from vmusprod.control import Control
-from vmusprod.levels import as_dense, bar_levels, louder, velocity_gains
+from vmusprod.levels import as_dense, as_loud
 from vmusprod.models.config import STAGES, SYSTEMS
 from vmusprod.models.engine import Engine, load_engine
 from vmusprod.models.grammar import Frame
@@ -253,13 +253,10 @@ class _Draft:
         if density is not None:
             rest = as_dense(rest, melody, chords, self.grid, density)
         if loudness is not None:
-            heard = bar_levels(tk.normalise(np.concatenate([melody, rest])), chords, self.grid)[
-                :, 1
-            ]
-            gains = velocity_gains(heard, loudness)
-            rest = louder(rest, gains)
-            if "melody" not in self.cues[0].given:
-                melody = louder(melody, gains)
+            if "melody" in self.cues[0].given:
+                (rest,) = as_loud((rest,), melody, chords, self.grid, loudness)
+            else:
+                melody, rest = as_loud((melody, rest), NO_NOTES, chords, self.grid, loudness)
         return Piece(self.grid, self.key, chords, melody, rest)
 
 

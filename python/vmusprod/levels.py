@@ -21,7 +21,7 @@ from vmusprod.vmcp.midi import DENSITY_BY_NOTES, LOUDNESS_BY_VELOCITY, second_le
 if TYPE_CHECKING:
     from vmusprod.compose import Plan
 
-__all__ = ["as_dense", "bar_levels", "louder", "velocity_gains"]
+__all__ = ["as_dense", "as_loud", "bar_levels", "louder", "velocity_gains"]
 
 Array = NDArray[np.float64]
 
@@ -32,7 +32,7 @@ _MOST = 0.7
 _NEAR = 0.05
 """Of the notes of a bar: a difference that is left alone."""
 _ROUNDS = 2
-"""How often density is measured and mended: notes ring on under the pedal, more or less long."""
+"""How often a level is measured and mended: notes ring on under the pedal and into the next bar."""
 _FULLEST = 2.5
 """Times as many notes as the accompaniment of a bar may come to have, of four at least."""
 
@@ -76,6 +76,22 @@ def as_dense(
         more = np.where(ratio > 1 + _NEAR, np.minimum(goal, most), 0.0)
         rest = thicken(rest, melody, chords, more)
     return rest
+
+
+def as_loud(
+    parts: tuple[tk.Notes, ...], fixed: tk.Notes, chords: NDArray[np.uint8], plan: Plan,
+    wanted: Array,
+) -> list[tk.Notes]:  # fmt: skip
+    """The parts with velocities that make the piece as loud as is wanted (logs, (bars,)).
+
+    fixed: other notes of the piece, which are heard but not changed.
+    """
+    moved = list(parts)
+    for _ in range(_ROUNDS):
+        heard = bar_levels(tk.normalise(np.concatenate([*moved, fixed])), chords, plan)[:, 1]
+        gains = velocity_gains(heard, wanted)
+        moved = [louder(part, gains) for part in moved]
+    return moved
 
 
 def velocity_gains(loudness: Array, wanted: Array) -> Array:

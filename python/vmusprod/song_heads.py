@@ -27,7 +27,7 @@ _FAR = 3.0
 """Spreads beyond which a number of the summary counts no more: films are not all music videos."""
 _FAINT = 0.0003
 """Added to shares: what is hardly heard in any song says nothing."""
-_LEANING, _HOLD = 1.5, 1.0
+_LEANING, _HOLD = 2.0, 1.0
 """Exponents of the shares, chosen on MuVi-Sync's val split; a guess by regression is too near the
 average by what it does not know."""
 _MOST = 3.0

@@ -18,6 +18,7 @@ pub mod skyline;
 pub mod song;
 pub mod tokens;
 pub mod video;
+mod wide;
 
 pub use error::{Error, Result};
 

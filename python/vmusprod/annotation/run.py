@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,11 @@ class _Work:
     metadata: Metadata
     overwrite: bool
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The options as every annotation.json tells them."""
+        return self.options.to_dict()
+
     def song(self, found: Found) -> Outcome:
         """Annotate one song. Never raises but for an interrupt."""
         path = printable(found.path)
@@ -124,7 +130,7 @@ class _Work:
                 "path": path,
                 "folder": printable(found.name),
                 "vmus": __version__,
-                "settings": self.options.to_dict(),
+                "settings": self.settings,
                 "source": checksum(found.source),
                 "metadata": self.metadata.of(found.path),
             }

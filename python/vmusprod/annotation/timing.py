@@ -102,5 +102,5 @@ def _trusted(file: MidiFile) -> Meter | None:
 
 def _share_on(position: NDArray[np.float64]) -> float:
     """Share of onsets (in sixteenths) near sixteenths or thirds of a beat; of any at all 0.3."""
-    distance = np.abs((position % 4)[:, None] - _PLACES).min(axis=1)
+    distance = np.abs(position % 4 - _PLACES[:, None]).min(axis=0)
     return float((distance < _NEAR).mean())

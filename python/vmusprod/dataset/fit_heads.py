@@ -214,10 +214,23 @@ def report(heads: Heads, songs: list[FitSong]) -> dict[str, float]:
         tonic = np.array([s.key[0] for s in songs])
         guess = np.array([heads.tonics(show(s.seen)).argmax() for s in songs])
         out[f"{name} tonic accuracy"] = float(np.mean(guess == tonic))
+    guesses = [heads.song.guess(s.seen.summary) for s in songs]
+    numbers = np.stack([g.numbers for g in guesses])
+    truths = np.stack([_numbers(s) for s in songs])
+    for i, what in enumerate(NUMBERS):
+        out[f"whole songs, {what} r"] = _correlation(numbers[:, i], truths[:, i])
+    guessed, held = (np.stack([x.shares for x in group]) for group in (guesses, songs))
+    out["whole songs, chord shares r"] = _correlation(np.sqrt(guessed), np.sqrt(held))
     out["always major"] = float(np.mean([s.key[1] == 0 for s in songs]))
     commonest = int(heads.tonic.argmax())
     out["always the commonest tonic"] = float(np.mean([s.key[0] == commonest for s in songs]))
     return out
+
+
+def _correlation(a: Array, b: Array) -> float:
+    """Correlation over songs, columns taken together; 0 where one does not vary."""
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    return float((a * b).sum() / max(np.sqrt((a**2).sum() * (b**2).sum()), 1e-12))
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 //! Dense layers of any number of inputs.
 
+use crate::wide::wide;
+
 /// Affine map to `OUT` numbers.
 ///
 /// A row that is missing from the table counts as zeros, so that no length can do harm.
@@ -25,22 +27,42 @@ impl<const OUT: usize> Dense<OUT> {
         Self { weights, bias: bias.unwrap_or([0.0; OUT]) }
     }
 
-    /// The map itself. Features are often 0, which costs nothing.
+    /// The map itself.
     pub(super) fn apply(&self, input: &[f32]) -> [f32; OUT] {
-        let mut sum = self.bias;
-        for (&x, row) in input.iter().zip(&self.weights) {
-            if x != 0.0 {
-                for (s, w) in sum.iter_mut().zip(row) {
-                    *s += x * w;
-                }
-            }
-        }
-        sum
+        affine(self.bias, &self.weights, input)
     }
 
     /// The map, negative results made 0.
     pub(super) fn apply_relu(&self, input: &[f32]) -> [f32; OUT] {
         self.apply(input).map(|x| x.max(0.0))
+    }
+}
+
+wide! {
+    fn affine['a, const OUT: usize]['a, OUT](
+        bias: [f32; OUT],
+        weights: &'a [[f32; OUT]],
+        input: &'a [f32],
+    ) -> [f32; OUT] {
+        let mut sum = bias;
+        let size = input.len().min(weights.len());
+        let mut k = 0;
+        // Four rows at a time: the next sum waits for the last.
+        while k + 4 <= size {
+            let (x, rows) = (&input[k..k + 4], &weights[k..k + 4]);
+            for o in 0..OUT {
+                sum[o] += (x[0] * rows[0][o] + x[1] * rows[1][o])
+                    + (x[2] * rows[2][o] + x[3] * rows[3][o]);
+            }
+            k += 4;
+        }
+        while k < size {
+            for o in 0..OUT {
+                sum[o] += input[k] * weights[k][o];
+            }
+            k += 1;
+        }
+        sum
     }
 }
 

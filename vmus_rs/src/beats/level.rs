@@ -3,7 +3,7 @@
 
 use super::events::{COLUMNS, Row};
 use super::model::Model;
-use super::spectrum::cis;
+use super::spectrum::phasors;
 
 /// Pulses a beat that are tried.
 const PULSES: [i32; 10] = [1, 2, 3, 4, 6, 8, 9, 12, 16, 24];
@@ -56,14 +56,8 @@ pub(crate) fn slots(position: &[f64]) -> Vec<i64> {
 
 /// Of all sixteenths that an onset may be at, how much those near one phase prevail, in single precision.
 fn concentration(position: &[f64], scale: f64) -> f32 {
-    let (mut re, mut im) = (0.0f32, 0.0f32);
-    for x in position {
-        let turn = x * scale;
-        #[expect(clippy::cast_possible_truncation)]
-        let (sin, cos) = cis((turn - turn.floor()) as f32);
-        re += cos;
-        im += sin;
-    }
+    let (sin, cos) = phasors(position, scale);
+    let (re, im) = (cos.iter().sum::<f32>(), sin.iter().sum::<f32>());
     #[expect(clippy::cast_precision_loss)]
     let size = position.len().max(1) as f32;
     re.hypot(im) / size
@@ -90,6 +84,7 @@ pub(crate) fn describe(
     let per_beat = (1.0 / beats) as f32;
     let tempo = 60.0 * rate / p as f64;
     let exact = concentration(position, 4.0 / p as f64).max(0.05);
+    let gaps = gaps(slot, p);
     (0..p)
         .map(|phase| {
             let mut out = Out { values: [0.0; FEATURES], next: 0 };
@@ -132,7 +127,9 @@ pub(crate) fn describe(
             let density = (slot.len() as f64 / beats).ln();
             out.push(density as f32);
             out.push((density * density) as f32);
-            gaps(slot, p, &mut out);
+            for gap in gaps {
+                out.push(gap);
+            }
             for flag in [p % 3 == 0, p % 2 == 0, p % 4 == 0, p == 1] {
                 out.push(f32::from(u8::from(flag)));
             }
@@ -171,18 +168,16 @@ fn fold(slot: &[i64], rows: &[Row], bar: usize) -> Vec<[f32; SUMS]> {
     sums
 }
 
-/// How many of the events follow the one before at each distance.
+/// The share of the events that follow the one before at each distance.
 #[expect(clippy::cast_precision_loss)]
-fn gaps(slot: &[i64], p: usize, out: &mut Out) {
+fn gaps(slot: &[i64], p: usize) -> [f32; GAPS.len() + 1] {
     let mut number = [0.0f32; GAPS.len() + 1];
     for pair in slot.windows(2) {
         let beats = (pair[1] - pair[0]) as f64 / p as f64;
         number[GAPS.iter().filter(|&&gap| beats > gap).count()] += 1.0;
     }
     let all = (slot.len() as f32 - 1.0).max(1.0);
-    for count in number {
-        out.push(count / all);
-    }
+    number.map(|count| count / all)
 }
 
 /// The likeliest reading with its score.

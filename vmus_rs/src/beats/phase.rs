@@ -3,7 +3,8 @@
 use std::f64::consts::TAU;
 
 use super::smooth::smooth;
-use super::spectrum::cis;
+use super::spectrum::phasors;
+use crate::wide::wide;
 
 /// Moments at which a phase is measured.
 pub(crate) struct Knots {
@@ -29,37 +30,51 @@ impl Knots {
     ) -> Vec<f64> {
         let knots = self.count;
         // Each event is shared between the two knots beside it.
-        let mut sums = vec![[0.0f32; 3]; knots + 1];
-        for ((&t, &w), position) in time.iter().zip(weight).zip(position) {
-            let (sin, cos) = cis(position.fract() as f32);
+        let reach = (4.0 * sigma / self.step) as usize;
+        let mut sums = [(); 3].map(|()| vec![0.0f32; knots + 1 + 2 * reach]);
+        let (sin, cos) = phasors(position, 1.0);
+        for (((&t, &w), sin), cos) in time.iter().zip(weight).zip(sin).zip(cos) {
             let place = (t - self.start) / self.step;
             let (k, share) = (place as usize, place.fract() as f32);
-            for (sum, share) in [(k, 1.0 - share), (k + 1, share)] {
-                let part = [w * cos, w * sin, w * w].map(|x| x * share);
-                sums[sum.min(knots)].iter_mut().zip(part).for_each(|(s, x)| *s += x);
+            for (knot, share) in [(k, 1.0 - share), (k + 1, share)] {
+                let at = reach + knot.min(knots);
+                for (sum, x) in sums.iter_mut().zip([w * cos, w * sin, w * w]) {
+                    sum[at] += share * x;
+                }
             }
         }
-        let reach = (4.0 * sigma / self.step) as usize;
         let taps: Vec<f32> = (0..=reach)
             .map(|d| (-0.5 * (d as f64 * self.step / sigma).powi(2)).exp() as f32)
             .collect();
-        let (mut ahead, mut trust) = (Vec::with_capacity(knots), Vec::with_capacity(knots));
-        for k in 0..knots {
-            let (mut re, mut im, mut square) = (0.0f32, 0.0f32, 0.0f32);
-            for j in k.saturating_sub(reach)..=(k + reach).min(knots) {
-                let (g, [c, s, q]) = (taps[j.abs_diff(k)], sums[j]);
-                re += g * c;
-                im += g * s;
-                square += g * g * q;
-            }
-            ahead.push(f64::from(im.atan2(re)) / TAU);
-            trust.push(f64::from(((re * re + im * im) / square.max(1e-3)).min(20.0)) + 1e-3);
+        let squared: Vec<f32> = taps.iter().map(|tap| tap * tap).collect();
+        let mut windows = [(); 3].map(|()| vec![0.0f32; knots]);
+        for ((window, sum), taps) in windows.iter_mut().zip(&sums).zip([&taps, &taps, &squared]) {
+            convolve(sum, taps, window);
         }
+        let [re, im, square] = windows;
+        let mut ahead: Vec<f64> =
+            re.iter().zip(&im).map(|(re, im)| f64::from(im.atan2(*re)) / TAU).collect();
+        let trust = |k: usize| ((re[k] * re[k] + im[k] * im[k]) / square[k].max(1e-3)).min(20.0);
+        let trust: Vec<f64> = (0..knots).map(|k| f64::from(trust(k)) + 1e-3).collect();
         match most {
             Some(most) => ahead.iter_mut().for_each(|a| *a = a.clamp(-most, most)),
             None => unwrap(&mut ahead),
         }
         smooth(&ahead, &trust, stiffness)
+    }
+}
+
+wide! {
+    /// Sums around each place, `taps` weighing distances to both sides; the values reach that much
+    /// farther at both ends.
+    fn convolve['a]['a](values: &'a [f32], taps: &'a [f32], out: &'a mut [f32]) {
+        let (size, reach) = (out.len(), taps.len() - 1);
+        for d in 0..=2 * reach {
+            let (tap, shifted) = (taps[d.abs_diff(reach)], &values[d..d + size]);
+            for k in 0..size {
+                out[k] += tap * shifted[k];
+            }
+        }
     }
 }
 

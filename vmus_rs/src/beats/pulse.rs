@@ -2,7 +2,7 @@
 
 use super::events::Events;
 use super::phase::Knots;
-use super::spectrum::{self, cis};
+use super::spectrum;
 use super::steady::constant;
 
 /// Seconds between the points of a pulse curve, and between those where its phase is measured.
@@ -298,8 +298,7 @@ fn correct(
 /// Those around fade with distance; in two passes, forward and back.
 pub(crate) fn predictability(time: &[f64], position: &[f64]) -> f64 {
     let size = time.len();
-    #[expect(clippy::cast_possible_truncation)]
-    let phase: Vec<(f32, f32)> = position.iter().map(|p| cis((p - p.floor()) as f32)).collect();
+    let (sin, cos) = spectrum::phasors(position, 1.0);
     let mut around = vec![(0.0f32, 0.0f32); size];
     let order = |k: usize, back: bool| if back { size - 1 - k } else { k };
     for back in [false, true] {
@@ -310,8 +309,8 @@ pub(crate) fn predictability(time: &[f64], position: &[f64]) -> f64 {
             while next < k && (time[order(next, back)] - time[i]).abs() > ITSELF {
                 let j = order(next, back);
                 let fade = fading((time[j] - now).abs());
-                re = re * fade + phase[j].1;
-                im = im * fade + phase[j].0;
+                re = re * fade + cos[j];
+                im = im * fade + sin[j];
                 now = time[j];
                 next += 1;
             }
@@ -321,7 +320,7 @@ pub(crate) fn predictability(time: &[f64], position: &[f64]) -> f64 {
         }
     }
     let mut sum = 0.0;
-    for ((sin, cos), (im, re)) in phase.iter().zip(around) {
+    for ((sin, cos), (im, re)) in sin.iter().zip(cos).zip(around) {
         let norm = (re * re + im * im).sqrt().max(1e-9);
         sum += f64::from((cos * re + sin * im) / norm);
     }

@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
+use crate::wide::wide;
+
 /// Seconds from one window's centre to the next; events are summed in blocks of that length.
 pub(crate) const HOP: f64 = 2.0;
 /// Deviation of the Gaussian windows, in seconds, and how many blocks they reach to either side.
@@ -33,6 +35,8 @@ pub(crate) fn rates() -> Vec<f64> {
 }
 
 /// Sine and cosine of whole turns in [-2^21, 2^21], to 1e-5; fit for vectors.
+// Into loops of whatever width.
+#[inline(always)]
 pub(crate) fn cis(turns: f32) -> (f32, f32) {
     const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23: adding it leaves no fraction
     let x = (turns - ((turns + ROUND) - ROUND)) * std::f32::consts::TAU;
@@ -54,6 +58,25 @@ pub(crate) fn cis(turns: f32) -> (f32, f32) {
     (sin, cos)
 }
 
+/// Sines and cosines of turns of any size, `scale` times the positions.
+pub(crate) fn phasors(position: &[f64], scale: f64) -> (Vec<f32>, Vec<f32>) {
+    let (mut sin, mut cos) = (vec![0.0; position.len()], vec![0.0; position.len()]);
+    turn(position, scale, &mut sin, &mut cos);
+    (sin, cos)
+}
+
+wide! {
+    #[expect(clippy::cast_possible_truncation)]
+    fn turn['a]['a](position: &'a [f64], scale: f64, sin: &'a mut [f32], cos: &'a mut [f32]) {
+        let size = position.len();
+        let (sin, cos) = (&mut sin[..size], &mut cos[..size]);
+        for k in 0..size {
+            let turns = scale * position[k];
+            (sin[k], cos[k]) = cis((turns - turns.floor()) as f32);
+        }
+    }
+}
+
 /// Sine and cosine of turns of any size.
 #[expect(clippy::cast_possible_truncation)]
 pub(crate) fn cis_of(turns: f64) -> (f64, f64) {
@@ -72,30 +95,45 @@ impl Block {
     /// Events at `offset` seconds from the block's centre.
     fn of(events: impl Iterator<Item = (f64, f32)>, phasors: &Phasors) -> Self {
         let mut block = Self { re: vec![0.0; RATES], im: vec![0.0; RATES], square: 0.0 };
-        let (low, rest) = block.re.split_at_mut(OCTAVE);
-        let (middle, high) = rest.split_at_mut(OCTAVE);
-        let (low_im, rest) = block.im.split_at_mut(OCTAVE);
-        let (middle_im, high_im) = rest.split_at_mut(OCTAVE);
         for (offset, weight) in events {
             block.square += weight * weight;
             let (cos, sin) = phasors.at(offset);
-            let mut twice = ([0.0f32; OCTAVE], [0.0f32; OCTAVE]);
-            for k in 0..OCTAVE {
-                low[k] += weight * cos[k];
-                low_im[k] += weight * sin[k];
-                // Twice the angle: the octave above.
-                let (c, s) = (cos[k] * cos[k] - sin[k] * sin[k], 2.0 * cos[k] * sin[k]);
-                middle[k] += weight * c;
-                middle_im[k] += weight * s;
-                (twice.0[k], twice.1[k]) = (c, s);
-            }
-            for k in 0..high.len() {
-                let (c, s) = (twice.0[k], twice.1[k]);
-                high[k] += weight * (c * c - s * s);
-                high_im[k] += weight * 2.0 * c * s;
-            }
+            add_event(weight, cos, sin, &mut block.re, &mut block.im);
         }
         block
+    }
+}
+
+wide! {
+    /// Adds an event's phasors at all rates, given those of the lowest octave.
+    fn add_event['a]['a](
+        weight: f32,
+        cos: &'a [f32; OCTAVE],
+        sin: &'a [f32; OCTAVE],
+        re: &'a mut [f32],
+        im: &'a mut [f32],
+    ) {
+        let (low, rest) = re.split_at_mut(OCTAVE);
+        let (middle, high) = rest.split_at_mut(OCTAVE);
+        let (low_im, rest) = im.split_at_mut(OCTAVE);
+        let (middle_im, high_im) = rest.split_at_mut(OCTAVE);
+        let high = &mut high[..RATES - 2 * OCTAVE];
+        let high_im = &mut high_im[..RATES - 2 * OCTAVE];
+        let mut twice = ([0.0f32; OCTAVE], [0.0f32; OCTAVE]);
+        for k in 0..OCTAVE {
+            low[k] += weight * cos[k];
+            low_im[k] += weight * sin[k];
+            // Twice the angle: the octave above.
+            let (c, s) = (cos[k] * cos[k] - sin[k] * sin[k], 2.0 * cos[k] * sin[k]);
+            middle[k] += weight * c;
+            middle_im[k] += weight * s;
+            (twice.0[k], twice.1[k]) = (c, s);
+        }
+        for k in 0..RATES - 2 * OCTAVE {
+            let (c, s) = (twice.0[k], twice.1[k]);
+            high[k] += weight * (c * c - s * s);
+            high_im[k] += weight * 2.0 * c * s;
+        }
     }
 }
 
@@ -141,6 +179,11 @@ struct Taps {
 }
 
 impl Taps {
+    fn shared() -> &'static Self {
+        static TABLE: OnceLock<Taps> = OnceLock::new();
+        TABLE.get_or_init(|| Self::new(&rates()))
+    }
+
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn new(rate: &[f64]) -> Self {
         let weight: Vec<f32> =
@@ -166,9 +209,7 @@ pub(crate) struct Path {
 /// The likeliest path of rates. `time`: increasing, at least one; `weight`: as many.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
-    let rate = rates();
-    let phasors = Phasors::shared();
-    let taps = Taps::new(&rate);
+    let (phasors, taps) = (Phasors::shared(), Taps::shared());
     let start = time[0];
     let count = ((time[time.len() - 1] - start) / HOP).ceil() as usize + 1;
     let mut near: VecDeque<Block> = VecDeque::with_capacity(2 * REACH + 1);
@@ -190,7 +231,7 @@ pub(crate) fn ridge(time: &[f64], weight: &[f32]) -> Path {
             near.pop_front();
         }
         let first = made - near.len();
-        statistic(&near, window - first, &taps, &mut score);
+        statistic(&near, window - first, taps, &mut score);
         dp.step(&score);
     }
     let path = dp.path();
@@ -216,15 +257,31 @@ fn statistic(near: &VecDeque<Block>, middle: usize, taps: &Taps, score: &mut [f3
         let side = if k < middle { -1.0f32 } else { 1.0 };
         let (cos, sin) = (&taps.re[gap][..RATES], &taps.im[gap][..RATES]);
         let (x, y) = (&block.re[..RATES], &block.im[..RATES]);
+        add_turned(side, cos, sin, x, y, &mut re, &mut im);
+    }
+    let scale = 1.0 / square.max(1e-3);
+    for i in 0..RATES {
+        score[i] = ((re[i] * re[i] + im[i] * im[i]) * scale).min(STRONG);
+    }
+}
+
+wide! {
+    /// Adds `x + iy` turned by an angle, or back by it (`side` -1), to `re + i im`.
+    fn add_turned['a]['a](
+        side: f32,
+        cos: &'a [f32],
+        sin: &'a [f32],
+        x: &'a [f32],
+        y: &'a [f32],
+        re: &'a mut [f32; RATES],
+        im: &'a mut [f32; RATES],
+    ) {
+        let (cos, sin, x, y) = (&cos[..RATES], &sin[..RATES], &x[..RATES], &y[..RATES]);
         for i in 0..RATES {
             let turn = side * sin[i];
             re[i] += cos[i] * x[i] - turn * y[i];
             im[i] += cos[i] * y[i] + turn * x[i];
         }
-    }
-    let scale = 1.0 / square.max(1e-3);
-    for i in 0..RATES {
-        score[i] = ((re[i] * re[i] + im[i] * im[i]) * scale).min(STRONG);
     }
 }
 
@@ -246,7 +303,6 @@ impl Ridge {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
     fn step(&mut self, score: &[f32]) {
         if self.best.is_empty() {
             self.best = score.to_vec();
@@ -254,28 +310,9 @@ impl Ridge {
         }
         let leap = argmax(&self.best);
         let top = self.best[leap];
-        let mut padded = [f32::NEG_INFINITY; RATES + 2 * MAX_DRIFT];
-        // Scores are kept small, so that single precision holds for hours.
-        for (p, b) in padded[MAX_DRIFT..].iter_mut().zip(&self.best) {
-            *p = b - top;
-        }
-        let (mut stay, mut move_) = ([f32::NEG_INFINITY; RATES], [0i32; RATES]);
-        for (m, mark) in (0..=2 * MAX_DRIFT).zip(0i32..) {
-            let drift = m as f32 - MAX_DRIFT as f32;
-            let cost = DRIFT_COST * drift * drift;
-            for i in 0..RATES {
-                let value = padded[i + m] - cost;
-                // Without a branch: vectors have no other way.
-                let better = -i32::from(value > stay[i]);
-                move_[i] = (move_[i] & !better) | (mark & better);
-                stay[i] = stay[i].max(value);
-            }
-        }
-        for i in 0..RATES {
-            let leaps = -JUMP_COST > stay[i];
-            self.best[i] = score[i] + if leaps { -JUMP_COST } else { stay[i] };
-            self.back.push(if leaps { LEAP } else { move_[i] as i8 - MAX_DRIFT as i8 });
-        }
+        let mut from = [0i8; RATES];
+        onward(top, score, &mut self.best, &mut from);
+        self.back.extend_from_slice(&from);
         self.leaps.push(leap);
     }
 
@@ -290,6 +327,50 @@ impl Ridge {
         }
         path.reverse();
         path
+    }
+}
+
+wide! {
+    /// The best scores a window on, and how far the rate was away before, or that it leapt.
+    ///
+    /// `top`: the best of all before.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap
+    )]
+    fn onward['a]['a](
+        top: f32,
+        score: &'a [f32],
+        best: &'a mut [f32],
+        from: &'a mut [i8; RATES],
+    ) {
+        let (score, best) = (&score[..RATES], &mut best[..RATES]);
+        let mut padded = [f32::NEG_INFINITY; RATES + 2 * MAX_DRIFT];
+        // Scores are kept small, so that single precision holds for hours.
+        for i in 0..RATES {
+            padded[MAX_DRIFT + i] = best[i] - top;
+        }
+        let (mut stay, mut move_) = ([f32::NEG_INFINITY; RATES], [0i32; RATES]);
+        let mut mark = 0;
+        while mark <= 2 * MAX_DRIFT {
+            let drift = mark as f32 - MAX_DRIFT as f32;
+            let cost = DRIFT_COST * drift * drift;
+            let shifted = &padded[mark..mark + RATES];
+            for i in 0..RATES {
+                let value = shifted[i] - cost;
+                // Without a branch: vectors have no other way.
+                let better = -i32::from(value > stay[i]);
+                move_[i] = (move_[i] & !better) | (mark as i32 & better);
+                stay[i] = if value > stay[i] { value } else { stay[i] };
+            }
+            mark += 1;
+        }
+        for i in 0..RATES {
+            let leaps = -JUMP_COST > stay[i];
+            best[i] = score[i] + if leaps { -JUMP_COST } else { stay[i] };
+            from[i] = if leaps { LEAP } else { move_[i] as i8 - MAX_DRIFT as i8 };
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use std::f64::consts::TAU;
 
 use super::pulse::Pulse;
-use super::spectrum::cis;
+use super::spectrum::phasors;
+use crate::wide::wide;
 
 /// The best constant rate near `rate`, its phase taken from all events.
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -19,55 +20,84 @@ pub(crate) fn constant(time: &[f64], weight: &[f32], mut rate: f64) -> Pulse {
         points = 21;
     }
     let (mut re, mut im) = (0.0, 0.0);
-    let turn: Vec<f64> = time.iter().map(|t| rate * (t - start)).collect();
-    for (t, &w) in turn.iter().zip(weight) {
-        let (sin, cos) = cis((t - t.floor()) as f32);
+    let since: Vec<f64> = time.iter().map(|t| t - start).collect();
+    let (sin, cos) = phasors(&since, rate);
+    for ((sin, cos), &w) in sin.iter().zip(&cos).zip(weight) {
         re += f64::from(w * cos);
         im += f64::from(w * sin);
     }
     let shift = im.atan2(re) / TAU;
     // Against its own constant phase: no window to fool itself with.
-    let cosine = |t: &f64| f64::from(cis((t - shift - (t - shift).floor()) as f32).1);
-    let fit = turn.iter().map(cosine).sum::<f64>() / time.len() as f64;
+    let (im, re) = (im / im.hypot(re).max(1e-9), re / im.hypot(re).max(1e-9));
+    let along = |(sin, cos): (&f32, &f32)| f64::from(*cos) * re + f64::from(*sin) * im;
+    let fit = sin.iter().zip(&cos).map(along).sum::<f64>() / time.len() as f64;
     let times = vec![start - 1.0, end + 1.0];
     let count = vec![-rate - shift, rate * (end + 1.0 - start) - shift];
     Pulse { times, count, start, end, fit }
 }
 
 /// Which of the rates `from`, `from + step`, ... has the strongest resultant.
-#[expect(clippy::cast_possible_truncation)]
 fn scan(time: &[f64], weight: &[f32], from: f64, step: f64, points: usize) -> usize {
-    let start = time[0];
-    let turned = |rate: f64| -> (Vec<f32>, Vec<f32>) {
-        let turn = |t: &f64| rate * (t - start);
-        time.iter().map(|t| cis((turn(t) - turn(t).floor()) as f32)).unzip()
-    };
-    let (mut im, mut re) = turned(from);
-    let (sin, cos) = turned(step);
+    let since: Vec<f64> = time.iter().map(|t| t - time[0]).collect();
+    let (mut im, mut re) = phasors(&since, from);
+    let (sin, cos) = phasors(&since, step);
     for ((x, y), &w) in re.iter_mut().zip(&mut im).zip(weight) {
         *x *= w;
         *y *= w;
     }
-    let mut best = (0, f32::NEG_INFINITY);
-    for k in 0..points {
-        let power = total(&re).powi(2) + total(&im).powi(2);
-        if power > best.1 {
-            best = (k, power);
-        }
-        for (((x, y), c), s) in re.iter_mut().zip(&mut im).zip(&cos).zip(&sin) {
-            (*x, *y) = (*x * c - *y * s, *x * s + *y * c);
-        }
-    }
-    best.0
+    strongest(&mut re, &mut im, &cos, &sin, points)
 }
 
-/// Sum in eight lanes.
-fn total(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let chunks = values.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, x)| *lane += x);
+/// Lanes that sums are made in.
+const LANES: usize = 16;
+
+wide! {
+    /// After how many turns of all phasors by their step their sum is longest.
+    fn strongest['a]['a](
+        re: &'a mut [f32],
+        im: &'a mut [f32],
+        cos: &'a [f32],
+        sin: &'a [f32],
+        points: usize,
+    ) -> usize {
+        let size = re.len();
+        let (im, cos, sin) = (&mut im[..size], &cos[..size], &sin[..size]);
+        let mut best = (0, f32::NEG_INFINITY);
+        for k in 0..points {
+            let (mut x, mut y) = ([0.0f32; LANES], [0.0f32; LANES]);
+            let mut at = 0;
+            while at < size {
+                let width = LANES.min(size - at);
+                // The last may be narrower; most are not, and known to be so.
+                let (re, im) = (&mut re[at..at + width], &mut im[at..at + width]);
+                let (cos, sin) = (&cos[at..at + width], &sin[at..at + width]);
+                if width == LANES {
+                    for l in 0..LANES {
+                        x[l] += re[l];
+                        y[l] += im[l];
+                        let turned = (re[l] * cos[l] - im[l] * sin[l], re[l] * sin[l] + im[l] * cos[l]);
+                        (re[l], im[l]) = turned;
+                    }
+                } else {
+                    for l in 0..width {
+                        x[l] += re[l];
+                        y[l] += im[l];
+                        let turned = (re[l] * cos[l] - im[l] * sin[l], re[l] * sin[l] + im[l] * cos[l]);
+                        (re[l], im[l]) = turned;
+                    }
+                }
+                at += width;
+            }
+            let (mut total_x, mut total_y) = (0.0, 0.0);
+            for l in 0..LANES {
+                total_x += x[l];
+                total_y += y[l];
+            }
+            let power = total_x * total_x + total_y * total_y;
+            if power > best.1 {
+                best = (k, power);
+            }
+        }
+        best.0
     }
-    lanes.iter().sum::<f32>() + rest
 }

@@ -7,6 +7,7 @@
 
 use super::events::{COLUMNS, Row};
 use super::model::{CLASSES, Model, PARTS};
+use crate::wide::wide;
 
 /// Frames a beat, of the time axis.
 const FRAMES: usize = 20;
@@ -103,26 +104,34 @@ pub(crate) fn track(time: &[f64], strength: &[u8], beat: f64, model: &Model) -> 
     path(&last, &back).iter().map(|&t| start + frame * t as f64).collect()
 }
 
-/// For each length of the next beat the best way to come, and by which length.
-fn onward(best: &[f32; LENGTHS], cost: &[[f32; LENGTHS]]) -> ([f32; LENGTHS], [u8; LENGTHS]) {
-    let mut padded = [f32::NEG_INFINITY; LENGTHS + 2 * STEP];
-    padded[STEP..STEP + LENGTHS].copy_from_slice(best);
-    let (mut most, mut move_) = ([f32::NEG_INFINITY; LENGTHS], [0i32; LENGTHS]);
-    for ((m, mark), cost) in (0..).zip(0i32..).zip(cost) {
-        let shifted = &padded[m..m + LENGTHS];
-        for l in 0..LENGTHS {
-            let value = shifted[l] - cost[l];
-            // Without a branch: vectors have no other way.
-            let better = -i32::from(value > most[l]);
-            move_[l] = (move_[l] & !better) | (mark & better);
-            most[l] = most[l].max(value);
+/// Candidates for the length before, of each length.
+const STEPS: usize = 2 * STEP + 1;
+
+wide! {
+    /// For each length of the next beat the best way to come, and by which length.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)]
+    fn onward['a]['a](
+        best: &'a [f32; LENGTHS],
+        cost: &'a [[f32; LENGTHS]; STEPS],
+    ) -> ([f32; LENGTHS], [u8; LENGTHS]) {
+        let mut padded = [f32::NEG_INFINITY; LENGTHS + 2 * STEP];
+        padded[STEP..STEP + LENGTHS].copy_from_slice(best);
+        let (mut most, mut move_) = ([f32::NEG_INFINITY; LENGTHS], [0i32; LENGTHS]);
+        for m in 0..STEPS {
+            for l in 0..LENGTHS {
+                let value = padded[m + l] - cost[m][l];
+                // Without a branch: vectors have no other way.
+                let better = -i32::from(value > most[l]);
+                move_[l] = (move_[l] & !better) | (m as i32 & better);
+                most[l] = if value > most[l] { value } else { most[l] };
+            }
         }
+        let mut from = [0u8; LENGTHS];
+        for l in 0..LENGTHS {
+            from[l] = (move_[l] + l as i32 - STEP as i32).max(0) as u8;
+        }
+        (most, from)
     }
-    let from = std::array::from_fn(|l| {
-        let place = usize::try_from(move_[l]).unwrap_or(STEP) + l;
-        u8::try_from(place.saturating_sub(STEP)).unwrap_or(0)
-    });
-    (most, from)
 }
 
 /// Frames of the beats, in order.
@@ -152,15 +161,13 @@ fn log_length(l: usize) -> f64 {
 
 /// `[m][l]`: cost of a beat of length `l` behind one of length `l + m - STEP`.
 #[expect(clippy::cast_possible_truncation)]
-fn costs() -> Vec<[f32; LENGTHS]> {
-    (0..=2 * STEP)
-        .map(|m| {
-            std::array::from_fn(|l| {
-                let before = (l + m).saturating_sub(STEP).min(LENGTHS - 1);
-                (CHANGE_COST * (log_length(l) - log_length(before)).powi(2)) as f32
-            })
+fn costs() -> [[f32; LENGTHS]; STEPS] {
+    std::array::from_fn(|m| {
+        std::array::from_fn(|l| {
+            let before = (l + m).saturating_sub(STEP).min(LENGTHS - 1);
+            (CHANGE_COST * (log_length(l) - log_length(before)).powi(2)) as f32
         })
-        .collect()
+    })
 }
 
 /// Evidence for a beat of each length of an event of a class so many frames before the beat's end.
@@ -209,12 +216,22 @@ impl Gains {
                 break;
             }
             let kernel = &kernels[usize::from(class).min(CLASSES - 1)];
-            for (ahead, part) in kernel.iter().enumerate().skip(1) {
-                let end = frame + ahead;
-                if (from..from + BATCH).contains(&end) {
-                    self.rows[end - from].iter_mut().zip(part).for_each(|(g, x)| *g += x);
-                }
+            // The frames after the event that lie in the batch.
+            let first = (frame + 1).max(from);
+            let last = (frame + kernel.len()).min(from + BATCH);
+            if first < last {
+                let rows = &mut self.rows[first - from..last - from];
+                add(rows.as_flattened_mut(), kernel[first - frame..last - frame].as_flattened());
             }
+        }
+    }
+}
+
+wide! {
+    fn add['a]['a](sums: &'a mut [f32], parts: &'a [f32]) {
+        let parts = &parts[..sums.len()];
+        for k in 0..sums.len() {
+            sums[k] += parts[k];
         }
     }
 }

@@ -18,6 +18,8 @@ const QUALITIES: usize = 10;
 /// A quality's place, or that of no chord.
 const KINDS: usize = QUALITIES + 1;
 const HIDDEN: usize = 16;
+/// Hidden units that are summed side by side.
+const TOGETHER: usize = 4;
 /// Chromas around a beat: its three registers and bass; all and bass of the one before and the one
 /// after; all of the second before and after; the song's mean.
 pub const PLANES: usize = 11;
@@ -185,15 +187,19 @@ impl Model {
 
     /// Adds sounds to what each of the twelve roots hears: pitch classes as intervals above it.
     fn hear(&self, heard: &mut Heard, sounds: &[Sound]) {
-        for (h, roots) in heard.iter_mut().enumerate() {
-            let mut sum = *roots;
+        // Several units at a time: each sum waits for the one before.
+        for h in (0..HIDDEN).step_by(TOGETHER) {
+            let mut sums: [Roots; TOGETHER] = from_fn(|i| heard[h + i]);
             for &(plane, c, x) in sounds {
-                // always there
-                if let Some(weights) = self.turned[plane][h][12 - c..].first_chunk::<12>() {
-                    add_scaled(&mut sum, x, weights);
+                let units = &self.turned[plane][h..h + TOGETHER];
+                for (sum, weights) in sums.iter_mut().zip(units) {
+                    // always there
+                    if let Some(weights) = weights[12 - c..].first_chunk::<12>() {
+                        add_scaled(sum, x, weights);
+                    }
                 }
             }
-            *roots = sum;
+            heard[h..h + TOGETHER].copy_from_slice(&sums);
         }
     }
 

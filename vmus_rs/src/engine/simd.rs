@@ -24,6 +24,9 @@ pub enum Level {
     /// AVX-512 F, BW, CD, DQ, VL: one vector of sixteen.
     #[cfg(target_arch = "x86_64")]
     Avx512(pulp::x86::V4),
+    /// The same and VNNI, for which the compiler makes one instruction of `dot`'s two.
+    #[cfg(target_arch = "x86_64")]
+    Vnni(pulp::x86::V4, x86::Vnni),
 }
 
 impl Level {
@@ -33,7 +36,9 @@ impl Level {
         let mut levels = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            levels.extend(pulp::x86::V4::try_new().map(Self::Avx512));
+            let wide = pulp::x86::V4::try_new();
+            levels.extend(wide.zip(x86::Vnni::try_new()).map(|(v4, vnni)| Self::Vnni(v4, vnni)));
+            levels.extend(wide.map(Self::Avx512));
             levels.extend(pulp::x86::V3::try_new().map(Self::Avx2));
         }
         levels.push(Self::Plain);
@@ -56,6 +61,8 @@ impl Level {
             Self::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni(..) => "avx512vnni",
         }
     }
 
@@ -84,6 +91,8 @@ impl Level {
             Self::Avx2(token) => token.vectorize(Inside(token, work)),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(token) => token.vectorize(Inside(token, work)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni(token, vnni) => vnni.vectorize(Inside(token, work)),
         }
     }
 }

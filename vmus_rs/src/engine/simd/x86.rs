@@ -15,6 +15,20 @@ const EVEN: i32 = 0x88;
 /// The second and fourth.
 const ODD: i32 = 0xdd;
 
+pulp::simd_type! {
+    /// What compiles for VNNI; the lanes are AVX-512's.
+    pub struct Vnni {
+        pub fma: "fma",
+        pub f16c: "f16c",
+        pub avx512f: "avx512f",
+        pub avx512bw: "avx512bw",
+        pub avx512cd: "avx512cd",
+        pub avx512dq: "avx512dq",
+        pub avx512vl: "avx512vl",
+        pub avx512vnni: "avx512vnni",
+    }
+}
+
 /// Work with a level's token, as pulp takes it: what it calls is compiled with the level's features.
 pub(crate) struct Inside<S, W>(pub(super) S, pub(super) W);
 
