@@ -129,10 +129,8 @@ impl Round {
         let odds = (0..roles.count()).map(|i| against(roles.row(i))).collect();
         if let Some(back) = &self.back {
             back.add_to(level, notes, &judged);
-            let biases = back.bias().iter().cycle();
-            for (x, bias) in notes.flat_mut().iter_mut().zip(biases) {
-                *x = (*x + bias).max(0.0);
-            }
+            add_to_all(notes, back.bias());
+            relu(notes.flat_mut());
         }
         (odds, known)
     }
@@ -214,8 +212,10 @@ fn relu(numbers: &mut [f32]) {
 }
 
 fn add_to_all(rows: &mut Rows, own: &[f32]) {
-    for (x, own) in rows.flat_mut().iter_mut().zip(own.iter().cycle()) {
-        *x += own;
+    for i in 0..rows.count() {
+        for (x, own) in rows.row_mut(i).iter_mut().zip(own) {
+            *x += own;
+        }
     }
 }
 
