@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vmusprod.dataset.drift import drifted, drifting_clock
-from vmusprod.dataset.grid_report import song_figures
+from vmusprod.dataset.grid_report import (
+    at_random,
+    fits,
+    left_out_fit,
+    own_fit,
+    song_figures,
+)
 from vmusprod.dataset.pop909 import song_folders
 from vmusprod.music.beats import fit_grid, fit_stretches, main_stretch
 from vmusprod.music.grid import (
@@ -92,6 +98,38 @@ def test_bars_and_notes_of_a_steady_song_are_exact() -> None:
     assert {tuple(row) for row in placed[:, [0, 2]].tolist()} == {
         tuple(row) for row in table[:, [0, 2]].tolist()
     }
+
+
+def test_a_swung_song_keeps_its_tempo_and_its_lines_are_swung() -> None:
+    table = song(seed=5)
+    late = np.array([0.0, 0.2, 0.0, 0.2])
+
+    def clock(k: Array) -> Array:
+        swung: Array = 2.0 + 0.16 * (k + late[k.astype(int) % 4])
+        return swung
+
+    notes = played(table, clock, 0.003)
+    grid = fit_grid(notes)
+    assert grid is not None
+    np.testing.assert_allclose(grid.tempo, 93.75, rtol=1e-3)
+    position = grid.position(notes.onset)
+    assert np.abs(position - np.round(position)).max() < 0.1
+    steps = np.diff(grid.times[:17])
+    assert steps.max() > 1.2 * steps.min()
+
+
+def test_fit_is_told_from_chance() -> None:
+    notes = played(song(seed=1), lambda k: 1.0 + 0.15 * k, 0.004)
+    assert own_fit(notes)
+    assert left_out_fit(notes, 0)
+    moved = at_random(notes, 0)
+    assert len(moved) == len(notes)
+    assert (np.diff(moved.onset) >= 0).all()
+    assert not own_fit(moved)
+    onset = np.arange(100.0)
+    assert fits(onset, np.zeros(100))
+    assert fits(onset, np.where(onset < 90, 0.0, np.arange(100) / 10))
+    assert not fits(onset, np.where(onset < 80, 0.0, np.arange(100) / 10))
 
 
 @pytest.mark.parametrize("seed", range(3))

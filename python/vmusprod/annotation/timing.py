@@ -77,8 +77,9 @@ def _trusted(file: MidiFile) -> Meter | None:
     """
     tick = file.ticks_per_quarter / 4
     position = np.asarray(file.start / tick, np.float64)
-    shift = sixteenth_shift(position)
-    if concentration(position) < _FITS and _share_on(position - shift) < _TRUSTED:
+    follows = concentration(position) >= _FITS
+    shift = sixteenth_shift(position) if follows else 0.0
+    if not follows and _share_on(position) < _TRUSTED:
         return None
     meter = meter_of_file(file)
     if meter is None or not _USUAL_TEMPI[0] <= meter.tempo <= _USUAL_TEMPI[1]:

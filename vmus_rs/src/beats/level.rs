@@ -83,46 +83,48 @@ pub(crate) fn describe(
     let beats = ((slot[slot.len() - 1] - slot[0]) as f64 / p as f64).max(1.0);
     let per_beat = (1.0 / beats) as f32;
     let tempo = 60.0 * rate / p as f64;
+    let near = TEMPI.map(|centre| {
+        let octaves = (tempo / centre).log2();
+        (-0.5 * (octaves / 0.25).powi(2)).exp() as f32
+    });
     let exact = concentration(position, 4.0 / p as f64).max(0.05);
     let gaps = gaps(slot, p);
     (0..p)
         .map(|phase| {
             let mut out = Out { values: [0.0; FEATURES], next: 0 };
             // What lies so far behind a beat, on the mean.
-            let at = |share: usize, parts: usize, column: usize| -> f32 {
-                single[(phase + p * share / parts) % p][column] * per_beat
-            };
+            let at = |share: usize, parts: usize| (phase + p * share / parts) % p;
             let mut counted = 0.0;
             let shares: [(usize, &[usize]); PLACES] =
                 [(1, &[0]), (2, &[1]), (4, &[1, 3]), (3, &[1, 2])];
             for (parts, places) in shares {
-                for column in 0..SUMS {
-                    let value: f32 = if p % parts == 0 {
-                        places.iter().map(|&k| at(k, parts, column)).sum()
-                    } else {
-                        0.0
-                    };
-                    out.push(value);
-                    if column + 1 == SUMS {
-                        counted += value;
+                let mut values = [0.0f32; SUMS];
+                if p % parts == 0 {
+                    for &k in places {
+                        let sums = &single[at(k, parts)];
+                        values.iter_mut().zip(sums).for_each(|(v, x)| *v += x * per_beat);
                     }
                 }
+                for value in values {
+                    out.push(value);
+                }
+                counted += values[SUMS - 1];
             }
             out.push(slot.len() as f32 * per_beat - counted);
+            let places: [usize; BAR] = std::array::from_fn(|k| (phase + k * p) % (BAR * p));
             for column in BAR_COLUMNS {
-                let beat = |k: usize| sums[(phase + k * p) % (BAR * p)][column] * per_beat;
+                let beats = places.map(|place| sums[place][column] * per_beat);
                 // Every second beat, every third, every fourth: how much the likeliest stands out.
                 for size in [2, 3, 4] {
                     let one = |first: usize| {
-                        (first..BAR).step_by(size).map(beat).sum::<f32>() * size as f32
+                        beats[first..].iter().step_by(size).sum::<f32>() * size as f32
                     };
                     let most = (0..size).map(one).fold(f32::MIN, f32::max);
                     out.push(most - (0..size).map(one).sum::<f32>() / size as f32);
                 }
             }
-            for centre in TEMPI {
-                let octaves = (tempo / centre).log2();
-                out.push((-0.5 * (octaves / 0.25).powi(2)).exp() as f32);
+            for value in near {
+                out.push(value);
             }
             let density = (slot.len() as f64 / beats).ln();
             out.push(density as f32);
