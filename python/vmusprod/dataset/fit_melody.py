@@ -207,15 +207,16 @@ def fit(
     learnt: Learnt,
     checks: dict[str, list[Piece]],
     epochs: int,
+    rate: float,
     seed: int,
 ) -> None:
     """Fit the network; prints how it does on the pieces left out."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=DECAY, fused=True)
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=DECAY, fused=True)
     each = -(-(len(learnt.pieces) + -(-len(learnt.covers) // COVERS)) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, RATE, total_steps=epochs * each, pct_start=WARM
+        optimizer, rate, total_steps=epochs * each, pct_start=WARM
     )
     network.drop(DROPPED)
     for epoch in range(epochs):
@@ -254,24 +255,32 @@ def f1(network: Network, pieces: list[Piece]) -> float:
     return 2 * hits / max(found + wanted, 1)
 
 
-def table(sieve: Whole, network: Network) -> bytes:
-    """The crate's form, little-endian: sieve in int16, network in the float32s' upper halves.
-
-    In the network's own order, each layer a row of weights an input (and tap), then the biases.
-    """
-    parts: list[torch.Tensor] = [network.table, network.bias, network.solo]
+def numbers(network: Network) -> list[torch.Tensor]:
+    """All that is written of a network, in its own order: a row an input, then biases."""
+    parts: list[torch.Tensor | None] = [network.table, network.bias, network.solo]
     for part in network.rounds:
         for layer in part.modules():
-            own: list[torch.Tensor | None]
-            if isinstance(layer, nn.Conv1d):
-                own = [layer.weight.permute(2, 1, 0), layer.bias]
-            elif isinstance(layer, nn.Linear):
-                own = [layer.weight.T, layer.bias]
-            else:
-                continue
-            parts += [x for x in own if x is not None]
-    numbers = torch.cat([part.detach().reshape(-1) for part in parts]).to(torch.bfloat16)
-    return sieve.astype("<i2").tobytes() + numbers.view(torch.int16).numpy().astype("<i2").tobytes()
+            if isinstance(layer, nn.Linear):
+                parts += [layer.weight.T, layer.bias]
+    return [part.detach() for part in parts if part is not None]
+
+
+def table(sieve: Whole, network: Network) -> bytes:
+    """The crate's form, little-endian: sieve in int16, network in the float32s' upper halves."""
+    flat = torch.cat([part.reshape(-1) for part in numbers(network)]).to(torch.bfloat16)
+    return sieve.astype("<i2").tobytes() + flat.view(torch.int16).numpy().astype("<i2").tobytes()
+
+
+def read_table(data: bytes, network: Network) -> Whole:
+    """Puts what `table` wrote into a network; the sieve."""
+    rows = 2 * sum(melody_net.SIZES)
+    halves = np.frombuffer(data[rows:], "<u2").astype(np.uint32) << 16
+    flat = torch.from_numpy(halves.view(np.float32))
+    own = numbers(network)
+    sizes = [part.numel() for part in own]
+    for part, new in zip(own, torch.split(flat, sizes), strict=True):
+        part.copy_(new.view(part.shape))
+    return np.frombuffer(data[:rows], "<i2").astype(np.int16)
 
 
 def main() -> None:
@@ -280,11 +289,19 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the POP909 folder")
     parser.add_argument("--every", type=int, default=1, help="use every n-th song only")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--rate", type=float, default=RATE, help="the greatest learning rate")
+    parser.add_argument("--start", type=Path, help="go on from what another fit wrote")
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
     args = parser.parse_args()
     train, held_out = read_songs(args.root, args.every)
     solos = covers(train, args.seed)
-    sieve = fit_sieve([*train[::3], *solos[1::3]])
+    torch.manual_seed(args.seed)
+    network = Network()
+    if args.start is None:
+        sieve = fit_sieve([*train[::3], *solos[1::3]])
+    else:
+        sieve = read_table(args.start.read_bytes(), network)
     songs, left_solos = (
         pieces_of(held_out, sieve, 0),
         pieces_of(covers(held_out, args.seed + 1), sieve, 0),
@@ -298,9 +315,7 @@ def main() -> None:
         "songs said to be": pieces_of(held_out, sieve, -1),
         "covers said to be": pieces_of(covers(held_out, args.seed + 1), sieve, 1),
     }
-    torch.manual_seed(args.seed)
-    network = Network()
-    fit(network, Learnt.of(train, solos, sieve), checks, EPOCHS, args.seed)
+    fit(network, Learnt.of(train, solos, sieve), checks, args.epochs, args.rate, args.seed)
     args.output.write_bytes(table(sieve, network))
     print(f"{args.output}: {len(train)} songs learnt from, {len(held_out)} left out")
 

@@ -104,7 +104,9 @@ impl Round {
         context: Option<&Rows>,
     ) -> (Vec<f32>, Rows) {
         for ((word, hear), near) in self.words.iter().zip(&self.hear).zip(&places.near) {
-            let heard = hear.apply(level, &words(&word.apply(level, notes), near));
+            let mut said = word.apply(level, notes);
+            relu(said.flat_mut());
+            let heard = hear.apply(level, &words(&said, near));
             for (x, own) in notes.flat_mut().iter_mut().zip(heard.flat()) {
                 *x += own.max(0.0);
             }
@@ -127,10 +129,8 @@ impl Round {
         let odds = (0..roles.count()).map(|i| against(roles.row(i))).collect();
         if let Some(back) = &self.back {
             back.add_to(level, notes, &judged);
-            let biases = back.bias().iter().cycle();
-            for (x, bias) in notes.flat_mut().iter_mut().zip(biases) {
-                *x = (*x + bias).max(0.0);
-            }
+            add_to_all(notes, back.bias());
+            relu(notes.flat_mut());
         }
         (odds, known)
     }
@@ -193,22 +193,29 @@ impl Round {
 
 /// What each note's neighbours say.
 fn words(said: &Rows, near: &[[usize; NEAR]]) -> Rows {
-    let mut words = Rows::zeros(near.len(), NEAR * WORD);
+    let count = near.len();
+    let mut words = Rows::zeros(count, NEAR * WORD);
     for (i, near) in near.iter().enumerate() {
         for (own, &other) in words.row_mut(i).chunks_exact_mut(WORD).zip(near) {
-            if other < said.count() {
-                for (x, said) in own.iter_mut().zip(said.row(other)) {
-                    *x = said.max(0.0);
-                }
+            if other < count {
+                own.copy_from_slice(&said.row(other)[..WORD]);
             }
         }
     }
     words
 }
 
+fn relu(numbers: &mut [f32]) {
+    for x in numbers {
+        *x = x.max(0.0);
+    }
+}
+
 fn add_to_all(rows: &mut Rows, own: &[f32]) {
-    for (x, own) in rows.flat_mut().iter_mut().zip(own.iter().cycle()) {
-        *x += own;
+    for i in 0..rows.count() {
+        for (x, own) in rows.row_mut(i).iter_mut().zip(own) {
+            *x += own;
+        }
     }
 }
 
