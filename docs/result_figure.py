@@ -18,7 +18,8 @@ from vmusprod.video.cache import load_features
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-NAMES = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"]
+FLATS = ["C", "Db", "D", "Eb", "E", "F", "Gb", "G", "Ab", "A", "Bb", "B"]
+SHARPS = ["C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"]
 FRAMES = 12
 
 
@@ -56,12 +57,14 @@ def main(video, out):
         roll.barh(notes[:, 2], length, left=left, height=0.9, color=color, label=label)
     for bar in range(piece.plan.bars):
         roll.axvline((bar * tk.STEPS_PER_BAR - start) * second, color="#ddd", lw=0.6, zorder=0)
+    tonic, mode = piece.key
+    names = SHARPS if (tonic + 3 * mode) % 12 in (2, 4, 7, 9, 11) else FLATS  # D, E, G, A, B
     low = min(piece.accompaniment[:, 2].min(), piece.melody[:, 2].min()) - 5
     for beat, chord in enumerate(piece.chords):
         if (beat and chord == piece.chords[beat - 1]) or chord == tk.NO_CHORD:
             continue
         quality = "" if chord % 10 == 0 else tk.QUALITIES[chord % 10].replace("M", "maj")
-        name = NAMES[chord // 10] + quality
+        name = names[chord // 10] + quality
         roll.text(max((beat * 4 - start) * second, 0), low, name, fontsize=8)
     roll.set(
         xlim=(0, features.duration), ylim=(low - 1, None), xlabel="seconds", ylabel="MIDI pitch"
