@@ -97,6 +97,22 @@ def test_accompaniment_of_any_melody(frame: Frame, melody: tk.Notes, style: str,
     assert_accompaniment(tokens, frame, melody)
 
 
+@pytest.mark.parametrize("style", ["even", "highest", "stubborn"])
+@pytest.mark.parametrize(("pitch", "most"), [(67, 66), (55, 54), (54, 108)])
+def test_accompaniment_stays_below_a_melody_that_is_no_bass(
+    pitch: int, most: int, style: str
+) -> None:
+    melody = np.array([[k, 4, pitch, 80] for k in range(0, 64, 8)], np.int32)
+    tokens = write(Grammar("accompaniment", Frame(4, 0), melody), Hand(style, 0))
+    notes = tk.decode_notes(tokens)
+    under = notes[notes[:, 0] % 8 < 4]
+    assert under[:, 2].max() <= most
+    if style == "highest" and most == 108:
+        assert under[:, 2].max() > pitch
+    if style == "highest":
+        assert notes[notes[:, 0] % 8 >= 4][:, 2].max() > pitch  # free where the melody rests
+
+
 @pytest.mark.parametrize("mode", [0, 1])
 @pytest.mark.parametrize("style", ["even", "lowest", "highest"])
 def test_a_melody_that_holds_every_key_is_shared(mode: int, style: str) -> None:

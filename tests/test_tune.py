@@ -41,3 +41,9 @@ def test_a_late_entry_is_odd() -> None:
 def test_a_long_note_fills_its_bars() -> None:
     held = np.array([[0, 64, 60, 80], [64, 64, 62, 80], [128, 64, 60, 80], [192, 64, 64, 80]])
     assert oddity(held.astype(np.int32), 16) == 0
+
+
+def test_a_tune_in_the_bass_is_odd() -> None:
+    low = [pitch - 10 for pitch in walk(16)]
+    assert oddity(line(low), 16) == pytest.approx(0.05 * (60 - np.median(low)))
+    assert oddity(line([pitch - 3 for pitch in walk(16)]), 16) == 0

@@ -19,6 +19,8 @@ const CADENCE: [&[(usize, usize)]; 2] = [
 const BASS_CEILING: usize = 52;
 const MIN_CLOSING_NOTES: usize = 3;
 const MAX_CLOSING_NOTES: usize = 4;
+const LOWEST_TUNE: usize = 55;
+const NO_CEILING: usize = 128;
 const LOWEST: usize = 21;
 const HIGHEST: usize = 108;
 
@@ -65,6 +67,8 @@ pub(crate) struct Grammar {
     closing_notes: usize,
     sounding: Vec<bool>,
     struck: HashMap<usize, Vec<usize>>,
+    /// Of each 16th: the pitch of the melody, below which the rest stays.
+    ceiling: Vec<usize>,
 }
 
 impl Grammar {
@@ -72,11 +76,18 @@ impl Grammar {
     pub(crate) fn new(stage: StageName, frame: Frame, melody: &[Note]) -> Self {
         let mut sounding = vec![false; frame.steps() + 1];
         let mut struck: HashMap<usize, Vec<usize>> = HashMap::new();
+        let mut ceiling = vec![NO_CEILING; frame.steps() + 1];
         let clamp = |x: i64| usize::try_from(x).unwrap_or(0).min(frame.steps() + 1);
         for note in melody {
             let (start, end) = (clamp(i64::from(note.onset)), clamp(note.end()));
             if let Some(heard) = sounding.get_mut(start..end) {
                 heard.fill(true);
+            }
+            if let (Some(under), Ok(pitch)) =
+                (ceiling.get_mut(start..end), usize::try_from(note.pitch))
+                && pitch >= LOWEST_TUNE
+            {
+                under.fill(pitch);
             }
             if let (Ok(onset), Ok(pitch)) =
                 (usize::try_from(note.onset), usize::try_from(note.pitch))
@@ -94,6 +105,7 @@ impl Grammar {
             closing_notes: 0,
             sounding,
             struck,
+            ceiling,
         }
     }
 
@@ -234,6 +246,10 @@ impl Grammar {
             if let Some(allowed) = free.get_mut(1 + pitch) {
                 *allowed = false;
             }
+        }
+        let ceiling = self.ceiling.get(self.place()).copied().unwrap_or(NO_CEILING);
+        if let Some(above) = free.get_mut(1 + ceiling..) {
+            above.fill(false);
         }
         let closing = self.place() == self.closing();
         if closing {
