@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from vmusprod.dataset.muvi import Muvi
+from vmusprod.vmcp.config import VmcpConfig
+from vmusprod.vmcp.encoder import similarities
 from vmusprod.vmcp.metric import retrieval
 from vmusprod.vmcp.midi import midi_seconds
-from vmusprod.vmcp.model import VmcpConfig, similarities
 from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.rows import music_rows, pixel_rows
 from vmusprod.vmcp.scorer import Scorer
@@ -72,15 +73,15 @@ def main():
     for fold in range(chosen.folds):
         part = np.sort(order[fold :: chosen.folds])
         model = fit([pairs[i] for i in np.setdiff1d(order, part)], config, FitOptions())
-        scorer = Scorer(model)
-        videos = torch.cat([scorer.video_vectors(songs[i].video) for i in part])
         for kind in kinds[::-1]:
             if kind == "covers":
                 fit_midi_shift(model, others)
+            scorer = Scorer(model.encoders())
+            videos = np.stack([scorer.video_vectors(songs[i].video) for i in part])
             for place, number in enumerate(part):
                 if number in covers:
                     music = recordings[number] if kind == "recordings" else covers[number]
-                    scores = similarities(scorer.music_vectors(music), videos)[0].double().numpy()
+                    scores = similarities(scorer.music_vectors(music)[None], videos)[0]
                     # One pool for all folds: how the own video stands against the others.
                     others_first = np.delete(scores, place)[: len(order) // chosen.folds - 1]
                     beaten[kind].append(np.append(others_first, scores[place]))

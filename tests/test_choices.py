@@ -195,9 +195,17 @@ def test_models_list_and_fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "without a network" in failed.stderr
 
 
-def test_judging_does_not_load_torchs_compiler() -> None:
+def test_choosing_among_candidates_imports_no_torch(weights: Path, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", scenes([1.0, 1.5]))
     code = (
-        "import sys; from vmusprod.vmcp import load_scorer; load_scorer('pixels'); "
-        "sys.exit('torch._dynamo' in sys.modules)"
+        "import sys\n"
+        "from vmus.app import app\n"
+        "app(['generate', *sys.argv[1:]], standalone_mode=False)\n"
+        "sys.exit('torch was imported' if 'torch' in sys.modules else 0)\n"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    wanted = (clip, "-o", tmp_path / "a.mid", "--weights", weights, "--candidates", 2)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, wanted)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a.mid").read_bytes().startswith(b"MThd")

@@ -4,7 +4,7 @@
     scorer.similarity(features, "out.mid")      # -1..1, higher is better
     score_pairs(pairs, candidates=70)           # P@5, P@10, P@20, average rank, with intervals
 
-Nothing here loads torch before a model is needed.
+Only training and the audio side load torch.
 """
 
 from __future__ import annotations

@@ -4,71 +4,23 @@ Each encoder is a transformer over a piece's eight segments, added to a linear m
 The linear maps begin as the canonical correlation of the two sides (`canonical.py`), the
 transformers as nothing; InfoNCE then trains all of it. With a few hundred pairs this order is what
 generalises: transformers alone overfit within ten epochs.
+
+This is the model as it is trained; what was trained is used by `encoder.py`, without torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vmusprod.vmcp.config import VmcpConfig
+from vmusprod.vmcp.encoder import Encoders
 from vmusprod.vmcp.rows import BLOCKS, SEGMENTS
 
-__all__ = ["Encoder", "Views", "Vmcp", "VmcpConfig"]
-
-_LIMIT = 4096
-
-
-@dataclass(frozen=True)
-class VmcpConfig:
-    """Sizes. Raises ValueError for what makes no model.
-
-    side: `clip` or `pixels`; music: `symbolic` or `audio`. video_columns, music_columns: numbers a
-    row; semantic: how many of the video's, its first, are CLIP's, projected from 768 (0: none).
-    space: size of the common space; width, layers, heads, dropout: the transformers'.
-    """
-
-    side: str
-    music: str
-    video_columns: int
-    music_columns: int
-    semantic: int = 0
-    space: int = 24
-    width: int = 64
-    layers: int = 1
-    heads: int = 4
-    dropout: float = 0.4
-
-    def __post_init__(self) -> None:
-        if self.side not in ("clip", "pixels") or self.music not in ("symbolic", "audio"):
-            raise ValueError(f"no sides {self.side!r} and {self.music!r}")
-        sizes = (self.video_columns, self.music_columns, self.space, self.width, self.layers)
-        if not all(isinstance(n, int) and 1 <= n <= _LIMIT for n in (*sizes, self.heads)):
-            raise ValueError("a size is out of range")
-        if self.layers > 64 or self.width % self.heads or not 0 <= self.dropout < 1:
-            raise ValueError("width, heads, layers or dropout is out of range")
-        if not 0 <= self.semantic <= min(self.video_columns, 768):
-            raise ValueError("semantic is out of range")
-        if (self.semantic > 0) != (self.side == "clip"):
-            raise ValueError("semantic columns are the clip side's")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields by name."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> VmcpConfig:
-        """Return what `to_dict` made. Raises ValueError."""
-        if set(values) - {field.name for field in fields(cls)}:
-            raise ValueError("a field of the configuration is unknown")
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(str(error)) from error
+__all__ = ["Encoder", "Views", "Vmcp"]
 
 
 @dataclass(frozen=True)
@@ -115,8 +67,7 @@ class Encoder(nn.Module):
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
         self.leave = nn.Linear(width, config.space)
         self.drop = nn.Dropout(config.dropout)
-        if not self.place.is_meta:  # there normal_ alone would load torch's compiler, for seconds
-            nn.init.normal_(self.place, std=0.3)
+        nn.init.normal_(self.place, std=0.3)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
 
@@ -152,6 +103,11 @@ class Vmcp(nn.Module):
         # Its logarithm, so that it stays positive.
         self.log_temperature = nn.Parameter(torch.tensor(-2.3))
 
+    def encoders(self) -> Encoders:
+        """The encoders as they are now, for use; what is learned later does not change them."""
+        weights = {n: w.detach().cpu().float().numpy().copy() for n, w in self.state_dict().items()}
+        return Encoders(self.config, weights)
+
     def loss(self, video: Tensor, music: Tensor, share: float) -> Tensor:
         """Symmetric InfoNCE of (N, SEGMENTS, space) vectors of N pairs.
 
@@ -160,14 +116,9 @@ class Vmcp(nn.Module):
         weight of the former.
         """
         temperature = self.log_temperature.clamp(-4.6, 0).exp()
-        pieces = similarities(video, music) / temperature
+        pieces = video.flatten(1) @ music.flatten(1).T / video.shape[1] / temperature
         parts = video.flatten(0, 1) @ music.flatten(0, 1).T / temperature
         return share * _symmetric(parts) + (1 - share) * _symmetric(pieces)
-
-
-def similarities(video: Tensor, music: Tensor) -> Tensor:
-    """Mean cosine of the segments in order: (N, K, space), (M, K, space) to (N, M)."""
-    return torch.einsum("nks,mks->nm", video, music) / video.shape[1]
 
 
 def _symmetric(logits: Tensor) -> Tensor:

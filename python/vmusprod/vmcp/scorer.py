@@ -10,20 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vmusprod.errors import InputError, VmusError
 from vmusprod.music.score import TimedNotes
 from vmusprod.video.features import VideoFeatures
+from vmusprod.vmcp.encoder import Encoders, Vectors, similarities
 from vmusprod.vmcp.inputs import PairInput, PairSource, read_music
 from vmusprod.vmcp.metric import Retrieval, retrieval
 from vmusprod.vmcp.midi import notes_seconds
-from vmusprod.vmcp.model import Views, Vmcp, similarities
 from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.rows import Rows, music_rows, pixel_rows
-from vmusprod.vmcp.training import shares, tensors, video_rows
 from vmusprod.vmcp.weights import default_weights, load_vmcp
 
 __all__ = ["PairScores", "Scorer", "load_scorer", "rank_music", "score_pairs", "similarity"]
@@ -42,17 +39,16 @@ class PairScores:
 
 
 class Scorer:
-    """One model and, for the audio side, the tagger's weights."""
+    """The encoders and, for the audio side, the tagger's weights."""
 
-    def __init__(self, model: Vmcp, tagger: Path | None = None) -> None:
-        self.model = model
+    def __init__(self, encoders: Encoders, tagger: Path | None = None) -> None:
+        self._encoders = encoders
         self._tagger = tagger
-        self._video_shares, self._music_shares = shares(model)
 
     @property
     def side(self) -> str:
         """`clip` or `pixels`."""
-        return self.model.config.side
+        return self._encoders.config.side
 
     def similarity(self, features: VideoFeatures, music: Music) -> float:
         """Mean cosine of the segments of a video and a piece of music, -1..1.
@@ -67,28 +63,19 @@ class Scorer:
         self, videos: Sequence[VideoFeatures], musics: Sequence[Music]
     ) -> NDArray[np.float64]:
         """Similarity of each music (row) with each video (column): float64 (M, N)."""
-        video = torch.cat([self.video_vectors(features) for features in videos])
-        music = torch.cat([self.music_vectors(piece) for piece in musics])
-        return similarities(music, video).double().numpy()
+        video = np.stack([self.video_vectors(features) for features in videos])
+        music = np.stack([self.music_vectors(piece) for piece in musics])
+        return similarities(music, video)
 
-    @torch.no_grad()
-    def video_vectors(self, features: VideoFeatures) -> Tensor:
-        """(1, SEGMENTS, space), unit length. Raises VmusError as `similarity`."""
+    def video_vectors(self, features: VideoFeatures) -> Vectors:
+        """(SEGMENTS, space), unit length. Raises VmusError as `similarity`."""
         if self.side == "clip" and features.semantic is None:
             raise VmusError("the clip side needs CLIP features of the video: use the pixels side")
-        rows = video_rows(self.model, features.semantic, pixel_rows(features))
-        return torch.as_tensor(self.model.video(tensors(rows, self._video_shares)))
+        return self._encoders.video(features.semantic, pixel_rows(features))
 
-    @torch.no_grad()
-    def music_vectors(self, music: Music) -> Tensor:
-        """(1, SEGMENTS, space), unit length. Raises InputError as `similarity`."""
-        rows, is_midi = self._music_rows(music)
-        views = tensors(rows, self._music_shares)
-        if is_midi:
-            views = Views(
-                views.segments - self.model.midi_segments, views.summary - self.model.midi_summary
-            )
-        return torch.as_tensor(self.model.music(views))
+    def music_vectors(self, music: Music) -> Vectors:
+        """(SEGMENTS, space), unit length. Raises InputError as `similarity`."""
+        return self._encoders.music(*self._music_rows(music))
 
     def _music_rows(self, music: Music) -> tuple[Rows, bool]:
         """Rows, and whether they are of MIDI and not of a recording."""
@@ -97,14 +84,14 @@ class Scorer:
                 path = Path(folder) / "music.mid"
                 path.write_bytes(music)
                 return self._music_rows(path)
-        kind = self.model.config.music
+        kind = self._encoders.config.music
         if isinstance(music, (TimedNotes, MusicSeconds)):
             if kind == "audio":
                 raise VmusError("the audio side needs a file of music")
             seconds = notes_seconds(music) if isinstance(music, TimedNotes) else music
             return music_rows(seconds), seconds.midi
         rows, is_midi = read_music(Path(music), kind, self._tagger)
-        if rows.shape[1] != self.model.config.music_columns:
+        if rows.shape[1] != self._encoders.config.music_columns:
             raise InputError(music, "its features are not those of the weights")
         return rows, is_midi
 
@@ -127,11 +114,12 @@ def load_scorer(
             f"no weights of the sides {side} and {music} in the package: "
             "train them by vmus vmcp train, and give them by --weights FILE"
         )
-    model, _ = load_vmcp(path)
-    if (model.config.side, model.config.music) != (side, music):
-        found = f"{model.config.side} and {model.config.music}"
+    encoders, _ = load_vmcp(path)
+    config = encoders.config
+    if (config.side, config.music) != (side, music):
+        found = f"{config.side} and {config.music}"
         raise InputError(path, f"holds the sides {found}, not {side} and {music}")
-    return Scorer(model, tagger)
+    return Scorer(encoders, tagger)
 
 
 @lru_cache(maxsize=2)
@@ -191,7 +179,7 @@ def score_pairs(
             progress(f"scoring pair {number}", number / len(read))
     if not sound:
         raise VmusError(f"no pair could be scored: {failed[0]}")
-    scores = similarities(torch.cat(sound), torch.cat(video)).double().numpy()
+    scores = similarities(np.stack(sound), np.stack(video))
     figures = retrieval(scores, candidates, seed, np.array(own))
     return PairScores(figures, side, tuple(failed))
 
@@ -202,10 +190,10 @@ def rank_music(
     """Music by falling similarity with one video, and what could not be read."""
     found: list[tuple[float, Path]] = []
     failed: list[VmusError] = []
-    video = scorer.video_vectors(features)
+    video = scorer.video_vectors(features)[None]
     for path in musics:
         try:
-            score = float(similarities(scorer.music_vectors(path), video)[0, 0])
+            score = float(similarities(scorer.music_vectors(path)[None], video)[0, 0])
         except VmusError as error:
             failed.append(error)
         else:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from vmusprod.errors import InputError, VmusError
+from vmusprod.vmcp.config import VmcpConfig
 from vmusprod.vmcp.inputs import PairSource, read_music
 from vmusprod.vmcp.metric import Retrieval
-from vmusprod.vmcp.model import VmcpConfig
 from vmusprod.vmcp.music import MusicSeconds
 from vmusprod.vmcp.pairs import MIDI_SUFFIXES
 from vmusprod.vmcp.rows import Rows, music_rows, pixel_rows
@@ -71,7 +71,7 @@ def train_file(
         "midi": midi is not None,
         "held_out": None if held_out is None else held_out.to_dict(),
     }
-    save_vmcp(out, model, about)
+    save_vmcp(out, model.encoders(), about)
     return Trained(len(rows), held_out, tuple(failed))
 
 

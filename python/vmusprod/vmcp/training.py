@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from vmusprod.errors import VmusError
 from vmusprod.vmcp.canonical import canonical_maps, principal_components
+from vmusprod.vmcp.config import VmcpConfig, shares
+from vmusprod.vmcp.encoder import Encoders, similarities, video_rows
 from vmusprod.vmcp.metric import Retrieval, retrieval
-from vmusprod.vmcp.model import Encoder, Views, Vmcp, VmcpConfig, similarities
-from vmusprod.vmcp.rows import AFFECT_COLUMNS, MUSIC_SHARES, PIXEL_SHARES, PIXEL_SIZE, Rows, view
+from vmusprod.vmcp.model import Encoder, Views, Vmcp
+from vmusprod.vmcp.rows import AFFECT_COLUMNS, PIXEL_SIZE, Rows, view
 
 __all__ = [
     "FitOptions",
@@ -22,10 +24,6 @@ __all__ = [
     "fit",
     "fit_midi_shift",
     "pair_scores",
-    "shares",
-    "stacked",
-    "tensors",
-    "video_rows",
 ]
 
 MIN_PAIRS = 8
@@ -111,8 +109,8 @@ def fit_midi_shift(model: Vmcp, musics: Sequence[Rows]) -> None:
     """
     if len(musics) < MIN_PAIRS:
         raise VmusError(f"MIDI's mean needs at least {MIN_PAIRS} files, not {len(musics)}")
-    _, right = shares(model)
-    views = stacked([tensors(rows, right) for rows in musics])
+    _, right = shares(model.config)
+    views = _stacked([_tensors(rows, right) for rows in musics])
     model.midi_summary.copy_(views.summary.mean(0) - model.music.centre)
     model.midi_segments.copy_(views.segments.mean((0, 1)) - model.music.segment_centre)
 
@@ -135,20 +133,17 @@ def cross_validate(
         part = np.sort(order[number::folds])
         rest = np.setdiff1d(order, part)
         model = fit([pairs[i] for i in rest], config, options)
-        pools.append(pair_scores(model, [pairs[i] for i in part]))
+        pools.append(pair_scores(model.encoders(), [pairs[i] for i in part]))
         if progress is not None:
             progress(f"fold {number + 1}", (number + 1) / folds)
     return retrieval(pools, candidates, seed=options.seed)
 
 
-def pair_scores(model: Vmcp, pairs: Sequence[PairRows]) -> NDArray[np.float64]:
+def pair_scores(encoders: Encoders, pairs: Sequence[PairRows]) -> NDArray[np.float64]:
     """Score of each pair's music (row) with each pair's video (column): float64 (N, N)."""
-    left, right = shares(model)
-    video = [tensors(video_rows(model, p.semantic, p.pixels), left) for p in pairs]
-    music = [tensors(p.music, right) for p in pairs]
-    with torch.no_grad():
-        scores = similarities(model.music(stacked(music)), model.video(stacked(video)))
-    return scores.double().numpy()
+    video = [encoders.video(p.semantic, p.pixels) for p in pairs]
+    music = [encoders.music(p.music) for p in pairs]
+    return similarities(np.stack(music), np.stack(video))
 
 
 def _fit_projection(model: Vmcp, pairs: Sequence[PairRows]) -> None:
@@ -159,31 +154,13 @@ def _fit_projection(model: Vmcp, pairs: Sequence[PairRows]) -> None:
     model.projection.copy_(torch.as_tensor(directions).half())
 
 
-def video_rows(model: Vmcp, semantic: NDArray[np.floating] | None, pixels: Rows) -> Rows:
-    """Rows of the model's video side: CLIP's projection and pixels."""
-    if not model.config.semantic:
-        return pixels
-    assert semantic is not None
-    clip = semantic[: len(pixels)].astype(np.float32)
-    clip /= np.maximum(np.linalg.norm(clip, axis=1, keepdims=True), 1e-6)
-    projected = (clip - model.projection_centre.numpy()) @ model.projection.numpy()
-    return np.concatenate([projected, pixels], axis=1).astype(np.float32)
-
-
-def shares(model: Vmcp) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which columns of the video's and of the music's rows are shares."""
-    video = np.concatenate([np.zeros(model.config.semantic, bool), PIXEL_SHARES])
-    plain = np.zeros(model.config.music_columns, bool)
-    return video, MUSIC_SHARES if model.config.music == "symbolic" else plain
-
-
-def tensors(rows: Rows, columns: NDArray[np.bool_]) -> Views:
+def _tensors(rows: Rows, columns: NDArray[np.bool_]) -> Views:
     """View of one piece, with a first axis of 1; `columns`: which are shares."""
     seen = view(rows, columns)
     return Views(torch.as_tensor(seen.segments)[None], torch.as_tensor(seen.summary)[None])
 
 
-def stacked(parts: Sequence[Views]) -> Views:
+def _stacked(parts: Sequence[Views]) -> Views:
     """Views of several pieces as one."""
     return Views(
         torch.cat([part.segments for part in parts]), torch.cat([part.summary for part in parts])
@@ -194,16 +171,17 @@ def _crops(
     model: Vmcp, pairs: Sequence[PairRows], options: FitOptions, rng: np.random.Generator
 ) -> tuple[Views, Views]:
     """Views of all pairs whole, then of all pairs cropped, the same part of both sides; ..."""
-    left, right = shares(model)
-    whole = [(video_rows(model, p.semantic, p.pixels), p.music) for p in pairs]
+    left, right = shares(model.config)
+    clip = model.projection_centre.numpy(), model.projection.numpy()
+    whole = [(video_rows(p.semantic, p.pixels, *clip), p.music) for p in pairs]
     videos, musics = [], []
     for number in range(options.crops + 1):
         for rows, music in whole:
             size = rng.uniform(options.shortest, 1.0) if number else 1.0
             begin = rng.uniform(0, 1 - size)
-            videos.append(tensors(_part(rows, begin, size), left))
-            musics.append(tensors(_part(music, begin, size), right))
-    return stacked(videos), stacked(musics)
+            videos.append(_tensors(_part(rows, begin, size), left))
+            musics.append(_tensors(_part(music, begin, size), right))
+    return _stacked(videos), _stacked(musics)
 
 
 def _part(rows: Rows, begin: float, size: float) -> Rows:
