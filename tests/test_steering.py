@@ -152,17 +152,21 @@ def test_a_wish_is_notes_a_second() -> None:
 
 
 def test_pieces_have_as_many_notes_as_wanted() -> None:
-    """The shipped weights: what they wrote is thinned or thickened to what is asked for."""
+    """The shipped weights: what they wrote is thinned or thickened to what is asked for.
+
+    Now and then a low melody leaves no room for the densest accompaniment; on the whole it fits.
+    """
     composer, clip = Composer(), video(40.0)
     for level in (2, 5, 8):
-        settings = Settings(2, (0, 0), tempo=100.0, density=level)
-        piece = composer.compose(clip, settings)
-        ends = piece.plan.bar_ends(0, piece.plan.bars)
-        wanted = Control(clip, settings).levels(ends)[0]
-        assert wanted is not None
-        notes = tk.normalise(np.concatenate([piece.melody, piece.accompaniment]))
-        found = bar_levels(notes, piece.chords, piece.plan)[:, 0]
-        assert np.abs(found[1:-1] - wanted[1:-1]).mean() < 0.4
+        wishes = [Settings(seed, (0, 0), tempo=100.0, density=level) for seed in range(4)]
+        apart = []
+        for piece in composer.compose_many([(clip, wish) for wish in wishes]):
+            wanted = Control(clip, wishes[0]).levels(piece.plan.bar_ends(0, piece.plan.bars))[0]
+            assert wanted is not None
+            notes = tk.normalise(np.concatenate([piece.melody, piece.accompaniment]))
+            found = bar_levels(notes, piece.chords, piece.plan)[:, 0]
+            apart.append(np.abs(found[1:-1] - wanted[1:-1]).mean())
+        assert np.mean(apart) < 0.3
 
 
 def test_the_composer_hears_the_video(tmp_path: Path) -> None:
