@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from vmusprod.errors import InputError
 from vmusprod.song_heads import SongHeads
 from vmusprod.video.features import VideoFeatures, seconds
+from vmusprod.video.rows import log_motion, unit_rows
 from vmusprod.video.summary import summarise
 
 __all__ = ["LEVELS", "Heads", "Seen", "Steering", "default_heads", "see", "steer"]
@@ -77,17 +78,14 @@ def see(features: VideoFeatures, without: tuple[str, ...] = ()) -> Seen:
     count = seconds(features.duration)
     pixels = np.full((count, len(PIXELS)), np.nan)
     if "motion" not in without:
-        steps = np.pad(features.motion.astype(np.float64), (0, 5 * count), mode="edge")
-        pixels[:, 0] = np.log1p(steps[: 5 * count].reshape(count, 5).mean(axis=1))
+        pixels[:, 0] = log_motion(features, count)
         cut = np.bincount(features.cuts.astype(np.int64), minlength=count)[:count]
         pixels[:, 1] = np.minimum(cut, 1)
     if features.affect is not None and "affect" not in without:
         pixels[:, 2:] = np.clip(features.affect[:count], -1, 1)
     semantic = None
     if features.semantic is not None and "semantic" not in without:
-        rows = features.semantic[:count].astype(np.float64)
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-        semantic = _smooth(rows)
+        semantic = _smooth(unit_rows(features.semantic[:count].astype(np.float64)))
     at = np.linspace(0, _HATS - 1, count)[:, None]
     hats = np.maximum(1 - np.abs(at - np.arange(_HATS)), 0)
     place = hats * min(count / _FULL_LENGTH, 1.0)

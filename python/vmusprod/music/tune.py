@@ -1,4 +1,4 @@
-"""Whether a melody is one: a model at times gets stuck, forgets to come in, or is too low."""
+"""Whether a melody is one: a model may get stuck, forget to come in, or sing too low or high."""
 
 from __future__ import annotations
 

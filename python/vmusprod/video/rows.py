@@ -1,13 +1,31 @@
-"""What the chord stage sees of a stretch of video: rows a second."""
+"""A video as rows a second: what the chord stage sees, and what the heads begin with."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod.video.features import VideoFeatures
+from vmusprod.video.features import MOTION_STEP, VideoFeatures
 
-__all__ = ["video_rows"]
+__all__ = ["log_motion", "unit_rows", "video_rows"]
+
+_Number = TypeVar("_Number", np.float32, np.float64)
+
+
+def log_motion(features: VideoFeatures, count: int) -> NDArray[np.float64]:
+    """Log of 1 + the mean motion of each of `count` seconds, the last step held: (count,)."""
+    a_second = round(1 / MOTION_STEP)
+    steps = np.pad(features.motion.astype(np.float64), (0, a_second * count), mode="edge")
+    means = steps[: a_second * count].reshape(count, a_second).mean(axis=1)
+    return np.asarray(np.log1p(means))
+
+
+def unit_rows(rows: NDArray[_Number]) -> NDArray[_Number]:
+    """Rows (S, D) of length 1, in their type; those of no length stay so."""
+    unit: NDArray[_Number] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return unit
 
 
 def video_rows(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod.video.features import MOTION_STEP, VideoFeatures, seconds
+from vmusprod.video.features import VideoFeatures, seconds
+from vmusprod.video.rows import log_motion, unit_rows
 
 __all__ = ["SUMMARY_SIZES", "summarise"]
 
@@ -37,16 +38,13 @@ def summarise(features: VideoFeatures, without: tuple[str, ...] = ()) -> dict[st
             _slope(valence), _slope(arousal),
         ])  # fmt: skip
     if features.semantic is not None and "semantic" not in without:
-        rows = features.semantic[:count].astype(np.float64)
-        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+        rows = unit_rows(features.semantic[:count].astype(np.float64))
         found["semantic"] = rows.mean(axis=0)
     return found
 
 
 def _motion(features: VideoFeatures, count: int) -> Array:
-    a_second = round(1 / MOTION_STEP)
-    steps = np.pad(features.motion.astype(np.float64), (0, a_second * count), mode="edge")
-    motion = np.log1p(steps[: a_second * count].reshape(count, a_second).mean(axis=1))
+    motion = log_motion(features, count)
     place = np.minimum(features.cuts.astype(np.int64), count - 1)
     cut = np.zeros(count)
     cut[place] = 1

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from vmusprod.video.rows import unit_rows
 from vmusprod.vmcp.config import VmcpConfig, shares
 from vmusprod.vmcp.rows import BLOCKS, SEGMENTS, Rows, View, view
 
@@ -82,8 +83,7 @@ def video_rows(
     if not projection.size:
         return pixels
     assert semantic is not None
-    clip = semantic[: len(pixels)].astype(np.float32)
-    clip /= np.maximum(np.linalg.norm(clip, axis=1, keepdims=True), 1e-6)
+    clip = unit_rows(semantic[: len(pixels)].astype(np.float32))
     projected = (clip - centre) @ projection
     return np.concatenate([projected, pixels], axis=1).astype(np.float32)
 
