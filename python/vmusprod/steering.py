@@ -40,7 +40,7 @@ _HATS = 6  # hat functions of the place in the video
 _FULL_LENGTH = 90.0  # seconds; in a shorter video its beginning and end shape the music less
 _HABIT = np.array([0.5, 0.25, 0.0, 0.35])
 """Weights of a video's mean motion, cuts, valence and arousal (standardised) in its activity."""
-_EVERYDAY = np.array([2.1, 0.3, 0.0, 0.0]), np.array([0.6, 0.25, 0.5, 0.4])
+_EVERYDAY = np.array([2.1, 0.15, 0.0, -0.2]), np.array([0.6, 0.25, 0.5, 0.4])
 """Means and spreads by which a video is called active: of everyday video, set by hand. Music videos
 have a cut every other second; beside them anything else would be a still life."""
 _HABIT_PIXELS = np.array([0.25, 0.25])
