@@ -16,7 +16,14 @@ from vmusprod.models.config import STAGES
 from vmusprod.models.grammar import Frame
 from vmusprod.models.sampling import write_task
 from vmusprod.music import tokens as tk
-from vmusprod.music.form import PHRASE, song_form, spelled_form, where_chords_agree
+from vmusprod.music.form import (
+    PHRASE,
+    group_means,
+    hypermeasures,
+    song_form,
+    spelled_form,
+    where_chords_agree,
+)  # fmt: skip
 from vmusprod.training import judge
 from vmusprod.video.features import VideoFeatures
 
@@ -45,6 +52,14 @@ def test_spelled() -> None:
     assert spelled_form("aab", 24, 0, phrase=1).tolist() == [0] * 16 + [16] * 6 + [0] * 2
     assert spelled_form("A", 12, 0).tolist() == [0] * 8 + [8] * 2 + [0] * 2
     assert not spelled_form("none", 64, 0).any()
+
+
+def test_hypermeasures() -> None:
+    assert hypermeasures(10, 1).tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert hypermeasures(5, 0).tolist() == [0, 0, 0, 0, 1]
+    rows = np.array([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])
+    assert group_means(rows, np.array([0, 0, 1])).tolist() == [[2, 2], [2, 2], [5, 8]]
+    assert group_means(np.array([1, 2, 6]), np.array([1, 0, 1])).tolist() == [3.5, 2, 3.5]
 
 
 def test_phrases_come_back_as_often_as_in_songs() -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tiny_models import save_tiny
 from vmusprod.compose import Composer, Plan, Settings, plan
-from vmusprod.levels import as_loud, bar_levels, louder, velocity_gains
+from vmusprod.levels import as_dense, as_loud, bar_levels, louder, velocity_gains
 from vmusprod.music import tokens as tk
+from vmusprod.music.form import hypermeasures
 from vmusprod.music.pedal import pedal_lifts, pedalled
 from vmusprod.music.score import read_midi
 from vmusprod.piece import Piece
@@ -94,3 +95,28 @@ def test_velocities_stay_playable(wanted: list[float], rows: list[tuple[int, ...
     assert moved.min() >= min(22, notes[:, 3].min())
     assert moved.max() <= max(118, notes[:, 3].max())
     assert np.array_equal(louder(notes, np.zeros(1)), notes)
+
+
+def test_figures_stay_figures_where_notes_are_added_or_taken() -> None:
+    video = VideoFeatures(32.0, np.full(160, 21.0, np.float32), np.zeros(0, np.float32))
+    layout = plan(video, Settings(tempo=120.0))
+    figures = [
+        [(0, 48), (4, 55), (8, 60), (12, 55)],
+        [(0, 48), (0, 55), (6, 64), (8, 55), (12, 60)],
+    ]
+    rows = [[16 * b + s, 4, p, 60] for b in range(16) for s, p in figures[b // 2 % 2]]
+    notes, chords = tk.normalise(np.array(rows, np.int32)), np.zeros(64, np.uint8)
+    tune = np.array([[8 * i, 8, 76 + 3 * (i % 3), 80] for i in range(32)], np.int32)
+    groups = hypermeasures(16, 0)
+    before = bar_levels(tk.normalise(np.concatenate([notes, tune])), chords, layout)[:, 0]
+    uneven = np.linspace(-0.12, 0.12, 16)
+    for more in (-0.35, 0.0, 0.35):
+        mended = as_dense(notes, tune, chords, layout, before + more + uneven, groups)
+        after = bar_levels(tk.normalise(np.concatenate([mended, tune])), chords, layout)[:, 0]
+        moved = (after - before)[1:-1].mean()
+        assert abs(moved - more) < 0.2
+        bars = [mended[mended[:, 0] // 16 == b] - [16 * b, 0, 0, 0] for b in range(15)]
+        for figure in ((0, 1, 4, 5, 8, 9, 12, 13), (2, 3, 6, 7, 10, 11, 14)):
+            heard = {bars[b][:, [0, 2]].tobytes() for b in figure}
+            assert len(heard) <= 2
+    assert np.array_equal(as_dense(notes, tune, chords, layout, before, groups), notes)

@@ -17,6 +17,7 @@ from vmusprod.errors import InputError
 from vmusprod.levels import bar_levels
 from vmusprod.models.config import SOURCES
 from vmusprod.music import tokens as tk
+from vmusprod.music.form import hypermeasures
 from vmusprod.steering import Heads, default_heads, see, steer
 from vmusprod.video.features import VideoFeatures, motion_steps, seconds
 
@@ -109,10 +110,10 @@ def test_control_lets_the_user_decide() -> None:
     clip = video(motion=45.0, affect=(-0.9, 0.5))
     ends = np.arange(2.0, 61.0, 2.0)
     own = Control(clip, Settings(density=2, loudness=1))
-    wish = own.wish(0.0, ends, 100.0)
+    wish = own.wish(0.0, ends, 100.0, hypermeasures(30, 0))
     assert len(set(wish.density.tolist())) == 1
     assert set(wish.loudness.tolist()) == {1}
-    assert wish.notes == pytest.approx(np.full(30, 4.3 * 2.4))
+    assert wish.notes == pytest.approx(np.full(30, 4.3 * 2.4 * (100 / 78) ** 0.4))
     sparse, soft = own.levels(ends)
     dense, loud = Control(clip, Settings(density=8, loudness=8)).levels(ends)
     assert np.all(np.subtract(dense, sparse) > 0.8)
@@ -121,7 +122,7 @@ def test_control_lets_the_user_decide() -> None:
     assert mixed[0] == pytest.approx(sparse)
     assert np.mean(mixed[1]) > np.mean(soft) + 0.5
     blind = Control(clip, Settings(without=SOURCES))
-    free = blind.wish(0.0, ends, 100.0)
+    free = blind.wish(0.0, ends, 100.0, hypermeasures(30, 0))
     assert free.free
     assert not np.any(free.density)
     assert not np.any(free.loudness)
@@ -135,10 +136,14 @@ def test_control_lets_the_user_decide() -> None:
     assert keys == [Control(clip, Settings(seed)).key for seed in range(40)]
 
 
-def test_a_wish_is_notes_a_second() -> None:
+def test_a_wish_is_notes_a_bar() -> None:
+    """Fast songs have fewer notes a bar and more a second; bars of a group have equally many."""
     control, ends = Control(video(motion=12.0), Settings()), np.arange(2.0, 61.0, 2.0)
-    slow, fast = control.wish(0.0, ends, 90.0), control.wish(0.0, ends, 135.0)
-    assert np.allclose(slow.notes, fast.notes * 1.5)
+    groups = hypermeasures(30, 1)
+    slow, fast = (control.wish(0.0, ends, tempo, groups) for tempo in (90.0, 135.0))
+    assert np.allclose(slow.notes, fast.notes * 1.5**0.6)
+    assert len(set(slow.notes.tolist())) == groups[-1] + 1
+    assert len(set(zip(groups.tolist(), slow.notes.tolist(), strict=True))) == groups[-1] + 1
     assert (slow.density >= fast.density).all()
     middle = replace(slow, density=np.full(30, 4), notes=np.full(30, 20.0))
     assert middle.again(1.1) is None

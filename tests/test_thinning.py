@@ -21,9 +21,9 @@ def value(notes: list[list[int]], note: list[int]) -> float:
     together = [n[2] for n in notes if n[0] == note[0]]
     bonus = 0.0
     if note[2] == min(together):
-        bonus = 1.6
+        bonus = 3.0
     elif note[2] == max(together):
-        bonus = 0.8
+        bonus = 1.0
     return strength + bonus + 0.08 * min(note[1], 16)
 
 

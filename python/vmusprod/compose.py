@@ -21,7 +21,14 @@ from vmusprod.models.grammar import Frame
 from vmusprod.models.task import STYLES, Dice, Sheet, Task, tempo_level
 from vmusprod.models.weight_file import default_weights
 from vmusprod.music import tokens as tk
-from vmusprod.music.form import PHRASE, PULL, song_form, spelled_form, where_chords_agree
+from vmusprod.music.form import (
+    PHRASE,
+    PULL,
+    hypermeasures,
+    song_form,
+    spelled_form,
+    where_chords_agree,
+)  # fmt: skip
 from vmusprod.music.transpose import from_common_key, moved_notes, transpose_chords
 from vmusprod.music.tune import oddity
 from vmusprod.piece import Piece, chord_notes
@@ -251,7 +258,10 @@ class _Draft:
         )
         density, loudness = self.control.levels(self.grid.bar_ends(0, bars))
         if density is not None:
-            rest = as_dense(rest, melody, chords, self.grid, density)
+            groups = np.unique(
+                [(c.number, g) for c in self.cues for g in c.groups], axis=0, return_inverse=True
+            )[1]
+            rest = as_dense(rest, melody, chords, self.grid, density, groups)
         if loudness is not None:
             if "melody" in self.cues[0].given:
                 (rest,) = as_loud((rest,), melody, chords, self.grid, loudness)
@@ -276,7 +286,8 @@ class _Cue:
         free = np.zeros(bars, np.int64)
         self.form = _form(settings, number, bars, first, upbeat=self.frame.first_step > 0)
         self.leaning = draft.control.leaning()
-        self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo)
+        self.groups = hypermeasures(bars, int(self.frame.first_step > 0))
+        self.wish = draft.control.wish(start, grid.bar_ends(first, bars), grid.tempo, self.groups)
         tempo, style = tempo_level(grid.tempo), STYLES.index(STYLE)
         self.sheet = Sheet(bars, tempo, mode + 1, style, self.wish.density, self.wish.loudness)
         # Chords hear the video itself; how often they change is no matter of density.

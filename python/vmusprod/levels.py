@@ -6,12 +6,14 @@ under the pedal, and RMS of notes that decay as strings do.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.music import tokens as tk
+from vmusprod.music.form import group_means
 from vmusprod.music.pedal import pedalled
 from vmusprod.music.score import TimedNotes
 from vmusprod.music.thickening import thicken
@@ -29,8 +31,10 @@ _SOFTEST, _LOUDEST = 22, 118
 """Velocities between which a piece is moved: keys still speak, and none is hammered."""
 _MOST = 0.7
 """By which the log of a bar's velocities is moved."""
-_NEAR = 0.05
-"""Of the notes of a bar: a difference that is left alone."""
+_NEAR = 0.1
+"""Of the log of a bar's notes: a difference that is left alone."""
+_SAME = 0.4
+"""The same, where a figure that is heard again would no longer be one."""
 _ROUNDS = 2
 """How often a level is measured and mended: notes ring on under the pedal and into the next bar."""
 _FULLEST = 2.5
@@ -58,24 +62,46 @@ def bar_levels(notes: tk.Notes, chords: NDArray[np.uint8], plan: Plan) -> Array:
 
 
 def as_dense(
-    rest: tk.Notes, melody: tk.Notes, chords: NDArray[np.uint8], plan: Plan, wanted: Array
-) -> tk.Notes:
+    rest: tk.Notes, melody: tk.Notes, chords: NDArray[np.uint8], plan: Plan, wanted: Array,
+    groups: NDArray[np.int64],
+) -> tk.Notes:  # fmt: skip
     """The accompaniment, thinned or thickened to the densities that are wanted (logs, (bars,)).
 
+    groups: (bars,), bars of which as large a share is taken or added, so that a figure stays one.
     The last bar, which closes the piece, is left alone.
     """
+    groups = np.append(groups[:-1], groups.max() + 1)
     above = count_notes(melody, plan.bars)
+    melody_share = group_means(above, groups)
     most = _FULLEST * np.maximum(count_notes(rest, plan.bars), 4)
     for _ in range(_ROUNDS):
         both = tk.normalise(np.concatenate([melody, rest]))
-        apart = np.clip(wanted - bar_levels(both, chords, plan)[:, 0], -2, 2)
-        ratio = np.exp(apart / DENSITY_BY_NOTES)
-        goal = np.rint((above + count_notes(rest, plan.bars)) * ratio) - above
-        ratio[-1] = 1.0
-        rest = thin(rest, np.where(ratio < 1 - _NEAR, goal, np.inf))
-        more = np.where(ratio > 1 + _NEAR, np.minimum(goal, most), 0.0)
+        apart = group_means(wanted - bar_levels(both, chords, plan)[:, 0], groups)
+        ratio = np.exp(np.clip(apart, -2, 2) / DENSITY_BY_NOTES)
+        count = count_notes(rest, plan.bars)
+        own = np.maximum(group_means(count, groups), 1)
+        share = np.maximum((own + melody_share) * ratio - melody_share, 0.1) / own
+        share = _alike(np.where(np.abs(np.log(share)) < _NEAR, 1.0, share), rest)
+        share[-1] = 1.0
+        goal = np.rint(count * share)
+        rest = thin(rest, np.where(share < 1, goal, np.inf))
+        more = np.where(share > 1, np.minimum(goal, most), 0.0)
         rest = thicken(rest, melody, chords, more)
     return rest
+
+
+def _alike(share: Array, notes: tk.Notes) -> Array:
+    """Shares by bar; a figure that is heard again has that of the bar before if it is near."""
+    alike = np.log(share)
+    last: dict[bytes, float] = {}
+    edges = np.searchsorted(notes[:, 0], np.arange(len(share) + 1) * tk.STEPS_PER_BAR)
+    for bar, (first, end) in enumerate(itertools.pairwise(edges)):
+        figure = (notes[first:end, [0, 2]] - [bar * tk.STEPS_PER_BAR, 0]).tobytes()
+        before = last.get(figure, alike[bar])
+        if abs(before - alike[bar]) < _SAME:
+            alike[bar] = before
+        last[figure] = alike[bar]
+    return np.asarray(np.exp(alike))
 
 
 def as_loud(

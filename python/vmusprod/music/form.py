@@ -8,6 +8,8 @@ paper's limitations name the lack of repetition.)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,8 @@ from vmusprod.music import tokens as tk
 
 PHRASE = 8
 """Bars."""
+_HYPERMEASURE = 4
+"""Bars that a figure of the accompaniment usually lasts."""
 PULL = {"chord": 2.0, "melody": 1.5, "accompaniment": 0.8}
 """Nats by which what is to be heard again is likelier, by stage: phrases then come back about as
 often, and as exactly, as in POP909 and SymMV."""
@@ -54,6 +58,23 @@ def song_form(bars: int, first: int, rng: np.random.Generator) -> NDArray[np.int
         lags[start:end] = (i - origin) * PHRASE
         letters.append(letters[origin])
     return lags
+
+
+def hypermeasures(bars: int, first: int) -> NDArray[np.int64]:
+    """Number of the four-bar group that each bar is in, int64 (bars,); the first begins at `first`.
+
+    An upbeat bar belongs to the first.
+    """
+    return np.maximum(np.arange(bars) - first, 0) // _HYPERMEASURE
+
+
+def group_means(values: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rows of (bars, ...), each replaced by the mean of its group."""
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    sums = np.zeros((int(groups.max(initial=0)) + 1, flat.shape[1]))
+    np.add.at(sums, groups, flat)
+    means = sums / np.maximum(np.bincount(groups, minlength=len(sums)), 1)[:, None]
+    return np.asarray(means[groups].reshape(values.shape))
 
 
 def spelled_form(letters: str, bars: int, first: int, phrase: int = 0) -> NDArray[np.int64]:

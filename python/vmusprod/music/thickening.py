@@ -21,8 +21,8 @@ _MUD = ((55, 7), (60, 4), (128, _NEAREST))
 """Under a pitch, least semitones to the notes that sound beside it."""
 _REACH = 12
 """Semitones from an added note to another under the same hand."""
-_CHORD = 5
-"""Notes that the accompaniment strikes at once."""
+_FULL, _CHORD = 3, 5
+"""Notes that the accompaniment strikes at once, before new places are struck, and at most."""
 _SOFT = 0.88
 """Velocity of what is added, of the notes beside it."""
 _EIGHTHS = np.array([0, 8, 4, 12, 6, 14, 2, 10])
@@ -38,13 +38,18 @@ def thicken(
     """
     bar = notes[:, 0] // tk.STEPS_PER_BAR
     added: list[list[int]] = []
+    seen: dict[tuple[bytes, bytes], list[list[int]]] = {}
     for number in np.unique(bar[bar < len(wanted)]).tolist():
         start = number * tk.STEPS_PER_BAR
         mine = notes[bar == number]
         lack = int(wanted[number]) - len(mine)
         if lack > 0:
             over = _Bar(start, mine, _sounding(notes, start), _sounding(melody, start), chords)
-            added += over.fill(lack)
+            harmony = chords[number * tk.BEATS_PER_BAR : (number + 1) * tk.BEATS_PER_BAR]
+            figure = (mine[:, [0, 2]] - [start, 0]).tobytes(), harmony.tobytes()
+            more = over.fill(lack, seen.get(figure, []))
+            seen[figure] = [[n[0] - start, *n[1:]] for n in more]
+            added += more
     if not added:
         return notes
     return tk.normalise(np.concatenate([notes, np.array(added, np.int32)]))
@@ -69,16 +74,23 @@ class _Bar:
         self.melody: list[list[int]] = melody.tolist()
         self.chords = chords
 
-    def fill(self, lack: int) -> list[list[int]]:
-        """Add up to `lack` notes, one a place in turn: first where nothing is struck, then beside.
+    def fill(self, lack: int, before: list[list[int]]) -> list[list[int]]:
+        """Add up to `lack` notes, one a place in turn; returns what was added.
 
-        Returns what was added.
+        before: what was added to the same figure last time, from the bar's start; it comes first.
         """
         added: list[list[int]] = []
+        for place, *note in before[:lack]:
+            again = [self.start + place, *note]
+            if self._fits(again):
+                self._add(again, added)
         struck = {note[0] - self.start for note in self.mine}
         empty = [int(place) for place in _EIGHTHS if place not in struck]
-        # Off the beat a chord is broken; on it, and then everywhere, it is struck fuller.
+        # What is struck is struck fuller, which leaves the rhythm alone; then chords are broken off
+        # the beat; then both.
+        by_weight = sorted(struck, key=_weight)
         rounds = [
+            *[[p for p in by_weight if self._struck(p) < full] for full in range(2, _FULL + 1)],
             [p for p in empty if p > min(struck)],
             *[sorted(struck | set(empty[: 4 * i]), key=_weight) for i in range(3)],
         ]
@@ -88,10 +100,24 @@ class _Bar:
                     return added
                 note = self._note(self.start + place)
                 if note is not None:
-                    added.append(note)
-                    self.mine.append(note)
-                    self.rest.append(note)
+                    self._add(note, added)
         return added
+
+    def _add(self, note: list[int], added: list[list[int]]) -> None:
+        for notes in (added, self.mine, self.rest):
+            notes.append(note)
+
+    def _fits(self, note: list[int]) -> bool:
+        """Whether a note stays clear of what sounds with it, and of the melody."""
+        step, length, pitch, _ = note
+        gap = next(least for under, least in _MUD if pitch < under)
+        with_it = [n for n in self.rest if n[0] < step + length and step < n[0] + n[1]]
+        over = [n for n in self.melody if n[0] < step + length and step < n[0] + n[1]]
+        clear = all(abs(pitch - n[2]) >= (gap if n[0] <= step else _NEAREST) for n in with_it)
+        return clear and all(n[2] - pitch >= _NEAREST for n in over)
+
+    def _struck(self, place: int) -> int:
+        return sum(n[0] == self.start + place for n in self.mine)
 
     def _note(self, step: int) -> list[int] | None:
         """The chord's tone that fits best at a 16th, if one does."""

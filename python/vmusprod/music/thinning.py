@@ -17,7 +17,7 @@ _LEAST = 2
 """Notes that a bar keeps whatever is wanted."""
 _STRENGTH = np.array([4, 0, 1, 0, 2, 0, 1, 0, 3, 0, 1, 0, 2, 0, 1, 0], np.float64)
 """Of the sixteen places in a bar of four beats."""
-_BASS, _TOP, _LONG = 1.6, 0.8, 0.08
+_BASS, _TOP, _LONG = 3.0, 1.0, 0.08
 
 
 def count_notes(notes: tk.Notes, bars: int) -> NDArray[np.int64]:
