@@ -34,8 +34,8 @@ def test_stuck_notes_are_odd_wherever_they_are() -> None:
 def test_a_late_entry_is_odd() -> None:
     tune = line(walk(16))
     assert oddity(tune[tune[:, 0] >= 3 * 16], 16) == 0
-    assert oddity(tune[tune[:, 0] >= 11 * 16], 16) == pytest.approx(11 / 16 - 0.2)
-    assert oddity(tune[:0], 16) == pytest.approx(0.8)
+    assert oddity(tune[tune[:, 0] >= 11 * 16], 16) == pytest.approx(11 / 16 + 0.05)
+    assert oddity(tune[:0], 16) == pytest.approx(1.05)
 
 
 def test_a_long_note_fills_its_bars() -> None:
@@ -48,3 +48,13 @@ def test_a_low_tune_is_odd_and_a_shrill_one() -> None:
     assert oddity(line(high), 16) == pytest.approx(0.05 * (np.median(high) - 81))
     low = [pitch - 10 for pitch in walk(16)]
     assert oddity(line(low), 16) == pytest.approx(0.05 * (64 - np.median(low)))
+
+
+def test_a_tune_that_fades_away_is_odd() -> None:
+    tune = line(walk(16))
+    bar = tune[:, 0] // 16
+    once = (bar < 6) | (bar > 9) | (tune[:, 0] % 16 == 0)
+    assert oddity(tune[once], 16) == 0  # a quarter of each bar
+    short = tune[once]
+    short[(short[:, 0] // 16 >= 6) & (short[:, 0] // 16 <= 9), 1] = 1
+    assert oddity(short, 16) == pytest.approx(0.25 - 1 / 16)

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import vmusprod
 from vmusprod import _vmus_rs
@@ -34,7 +33,6 @@ from vmusprod.music.grid import grid_from_beats, grid_notes
 from vmusprod.music.score import TimedNotes, read_midi_tracks
 
 EPOCHS, BATCH, RATE, DECAY, WARM, DROPPED = 23, 2, 3e-3, 0.05, 0.1, 0.1
-AVERAGED = 0.999
 FLAT, SAID, PARTS, SHORTEST = 0.2, 0.5, 0.5, 200
 COVERS, VARIED = 3, 0.75
 SURE, SIFT_STEPS, SIFT_SCALE = 0.002, 100, 256
@@ -212,10 +210,7 @@ def fit(
     rate: float,
     seed: int,
 ) -> None:
-    """Fit the network; prints how it does on the pieces left out.
-
-    What is measured, and what it is in the end, is the average of its weights over the last steps.
-    """
+    """Fit the network; prints how it does on the pieces left out."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=DECAY, fused=True)
@@ -224,8 +219,6 @@ def fit(
         optimizer, rate, total_steps=epochs * each, pct_start=WARM
     )
     network.drop(DROPPED)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED))
-    mean: Network = average.module
     for epoch in range(epochs):
         total = 0.0
         network.train()
@@ -241,13 +234,11 @@ def fit(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            average.update_parameters(network)
             total += float(losses[-1].detach())
         print(f"epoch {epoch + 1}: {total / each:.4f} nats a note", end=", ")
         names = checks if epoch + 1 == epochs else list(checks)[:1]
-        results = {name: f"{f1(mean, checks[name]):.4f}" for name in names}
+        results = {name: f"{f1(network, checks[name]):.4f}" for name in names}
         print("left out:", ", ".join(f"{k} {v}" for k, v in results.items()), flush=True)
-    network.load_state_dict(mean.state_dict())
 
 
 @torch.no_grad()
