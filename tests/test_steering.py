@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,3 +212,25 @@ def test_heads_on_unseen_videos(shared: Path) -> None:
     assert said["clip loudness r by within"] > 0.5
     assert said["pixels loudness r by within"] > 0.5
     assert said["clip mode AUC"] > 0.6
+
+
+def test_steering_is_the_same_on_any_number_of_threads() -> None:
+    code = (
+        "import numpy as np\n"
+        "from vmusprod.steering import steer\n"
+        "from vmusprod.video.features import VideoFeatures\n"
+        "rng, count = np.random.default_rng(0), 900\n"
+        "motion = rng.random(5 * count).astype(np.float32)\n"
+        "clip = rng.normal(size=(count, 768)).astype(np.float32)\n"
+        "cuts = np.zeros(0, np.float32)\n"
+        "found = steer(VideoFeatures(float(count), motion, cuts, semantic=clip))\n"
+        "parts = found.places, found.tonics, found.leaning, found.minor, found.hold\n"
+        "print(*(np.asarray(part).tobytes().hex() for part in parts))\n"
+    )
+    told = set()
+    for threads in "124":
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+        env = {**os.environ, **dict.fromkeys(names, threads)}
+        command = [sys.executable, "-c", code]
+        told.add(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
+    assert len(told) == 1

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.music import tokens as tk
+from vmusprod.video.rows import product
 from vmusprod.video.summary import SUMMARY_SIZES
 
 __all__ = ["NUMBERS", "SongGuess", "SongHeads"]
@@ -92,7 +93,8 @@ class SongHeads:
         for name, values in summary.items():
             z = np.clip((values - self.centre[name]) / self.scale[name], -_FAR, _FAR)
             spread = float(np.sqrt(np.mean(z**2)))
-            said += z * min(1.0, (_USUAL / max(spread, 1e-6)) ** 2) @ self.maps[name]
+            near = min(1.0, (_USUAL / max(spread, 1e-6)) ** 2)
+            said += product(z * near, self.maps[name])
         count = len(NUMBERS)
         return SongGuess(
             said[:count], self.average[:count],
@@ -100,7 +102,7 @@ class SongHeads:
         )  # fmt: skip
 
     def _shares(self, along: Array) -> Array:
-        shares = np.maximum(self.roots + along @ self.components, 0.1 * self.roots) ** 2
+        shares = np.maximum(self.roots + product(along, self.components), 0.1 * self.roots) ** 2
         return np.asarray(shares / shares.sum())
 
     def arrays(self) -> dict[str, Array]:

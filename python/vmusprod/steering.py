@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from vmusprod.errors import InputError
 from vmusprod.song_heads import SongHeads
 from vmusprod.video.features import VideoFeatures, seconds
-from vmusprod.video.rows import log_motion, unit_rows
+from vmusprod.video.rows import log_motion, product, unit_rows
 from vmusprod.video.summary import summarise
 
 __all__ = ["LEVELS", "Heads", "Seen", "Steering", "default_heads", "see", "steer"]
@@ -159,8 +159,9 @@ class Heads:
         near[:, len(PIXELS) :] -= seen.place.mean(axis=0)
         active = self.activity(seen, everyday)
         if seen.semantic is None:
-            return np.asarray(near @ self.pixels + _HABIT_PIXELS * active)
-        local = near @ self.clip_pixels + (seen.semantic - seen.semantic.mean(axis=0)) @ self.clip
+            return np.asarray(product(near, self.pixels) + _HABIT_PIXELS * active)
+        local = product(near, self.clip_pixels)
+        local += product(seen.semantic - seen.semantic.mean(axis=0), self.clip)
         song = self.song.guess(seen.summary)
         return np.asarray(local * song.liveliness + song.level + _HABIT_CLIP * active)
 
@@ -186,7 +187,7 @@ class Heads:
         if seen.semantic is None:
             return np.full(12, 1 / 12)
         mean = seen.semantic.mean(axis=0) - self.clip_mean
-        chance = np.maximum(self.tonic + mean @ self.clip_tonic, 0.01)
+        chance = np.maximum(self.tonic + product(mean, self.clip_tonic), 0.01)
         return np.asarray(chance / chance.sum())
 
 

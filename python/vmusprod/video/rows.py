@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vmusprod.video.features import MOTION_STEP, VideoFeatures
 
-__all__ = ["log_motion", "unit_rows", "video_rows"]
+__all__ = ["log_motion", "product", "unit_rows", "video_rows"]
 
 _Number = TypeVar("_Number", np.float32, np.float64)
 
@@ -26,6 +26,15 @@ def unit_rows(rows: NDArray[_Number]) -> NDArray[_Number]:
     """Rows (S, D) of length 1, in their type; those of no length stay so."""
     unit: NDArray[_Number] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     return unit
+
+
+def product(rows: NDArray[_Number], weight: NDArray[_Number]) -> NDArray[_Number]:
+    """Rows (..., D) by a matrix (D, K), with the same bits on any number of threads.
+
+    BLAS shares sums out over as many threads as there are.
+    """
+    result: NDArray[_Number] = np.einsum("...i,io->...o", rows, weight)
+    return result
 
 
 def video_rows(

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vmusprod.video.rows import unit_rows
+from vmusprod.video.rows import product, unit_rows
 from vmusprod.vmcp.config import VmcpConfig, shares
 from vmusprod.vmcp.rows import BLOCKS, SEGMENTS, Rows, View, view
 
@@ -84,7 +84,7 @@ def video_rows(
         return pixels
     assert semantic is not None
     clip = unit_rows(semantic[: len(pixels)].astype(np.float32))
-    projected = (clip - centre) @ projection
+    projected = product(clip - centre, projection)
     return np.concatenate([projected, pixels], axis=1).astype(np.float32)
 
 
