@@ -80,8 +80,8 @@ class _Bar:
         before: what was added to the same figure last time, from the bar's start; it comes first.
         """
         added: list[list[int]] = []
-        for place, *note in before[:lack]:
-            again = [self.start + place, *note]
+        for place, *what in before[:lack]:
+            again = [self.start + place, *what]
             if self._fits(again):
                 self._add(again, added)
         struck = {note[0] - self.start for note in self.mine}

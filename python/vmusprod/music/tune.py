@@ -40,7 +40,9 @@ def _oddity(melody: tk.Notes, first: int, bars: int) -> float:
     for begin, end in np.clip(spans, 0, bars - 1).tolist():
         heard[begin : end + 1] = True
     odd = max(float(1 - heard.mean()) - MAX_EMPTY, 0.0)
-    odd += max(MIN_SOUNDING - _least_sounding(here[:, :2] - [start, 0], bars), 0.0)
+    odd += max(
+        MIN_SOUNDING - _least_sounding(here[:, :2] - np.array([start, 0], np.int32), bars), 0.0
+    )
     pitches = here[:, 2]
     if len(pitches) >= _ENOUGH // 2:
         odd += max(float((np.diff(pitches) == 0).mean()) - MAX_REPEATED, 0.0)
