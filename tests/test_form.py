@@ -23,7 +23,7 @@ from vmusprod.music.form import (
     song_form,
     spelled_form,
     where_chords_agree,
-)  # fmt: skip
+)
 from vmusprod.training import judge
 from vmusprod.video.features import VideoFeatures
 

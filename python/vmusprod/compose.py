@@ -28,7 +28,7 @@ from vmusprod.music.form import (
     song_form,
     spelled_form,
     where_chords_agree,
-)  # fmt: skip
+)
 from vmusprod.music.transpose import from_common_key, moved_notes, transpose_chords
 from vmusprod.music.tune import oddity
 from vmusprod.piece import Piece, chord_notes
@@ -258,9 +258,8 @@ class _Draft:
         )
         density, loudness = self.control.levels(self.grid.bar_ends(0, bars))
         if density is not None:
-            groups = np.unique(
-                [(c.number, g) for c in self.cues for g in c.groups], axis=0, return_inverse=True
-            )[1]
+            # A cue has fewer groups than bars: no two cues share a number.
+            groups = np.concatenate([c.first + c.groups for c in self.cues])
             rest = as_dense(rest, melody, chords, self.grid, density, groups)
         if loudness is not None:
             if "melody" in self.cues[0].given:
