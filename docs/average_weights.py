@@ -27,6 +27,8 @@ def main():
     options = parser.parse_args()
     shares = [float(share) for share in options.parts[::2]]
     files = [Path(name) for name in options.parts[1::2]]
+    if all(file.suffix == ".pt" for file in files):
+        parser.error("one .safetensors at least, whose record is kept")
     if len(shares) != len(files) or abs(sum(shares) - 1) > 1e-6:
         parser.error("a share and a file each, the shares 1 together")
 

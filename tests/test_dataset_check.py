@@ -52,9 +52,9 @@ def timed(rows: Rows) -> TimedNotes:
 
 @given(st.integers(0, 1000), st.integers(-12, 12), st.sampled_from([0.5, 0.8, 1.3, 2.0]))
 def test_neither_key_nor_tempo_changes_a_fingerprint(seed: int, up: int, tempo: float) -> None:
-    rows = piece(seed)
+    rows = piece(seed, 600)  # walks of 300 may stay too long at one edge
     own = fingerprint(timed(rows))
-    assert len(own) > 10  # random walks have 14 at least
+    assert len(own) > 20
     assert similarity(own, fingerprint(timed(changed(rows, up, tempo)))) == 1.0
 
 

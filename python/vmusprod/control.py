@@ -25,7 +25,7 @@ from vmusprod.video.features import VideoFeatures
 __all__ = ["Control"]
 
 _RATE = (2.5, 3.8, 4.8, 5.6, 6.4, 7.1, 8.0, 9.4, 12.0)
-"""Notes a second, eighths of the bars of SymMV and POP909 (the extremes brought in)."""
+"""Notes a second at the usual tempo, eighths of SymMV's and POP909's bars; extremes brought in."""
 _NOTES = (11.0, 13.8, 16.0, 18.5, 21.0, 23.8, 27.8)
 """Notes a bar between one level and the next, over the same bars."""
 _USUAL_TEMPO, _FASTER = 78.0, 0.4

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.music import tokens as tk
-from vmusprod.music.form import group_means
+from vmusprod.music.form import figure, group_means
 from vmusprod.music.pedal import pedalled
 from vmusprod.music.score import TimedNotes
 from vmusprod.music.thickening import thicken
@@ -71,8 +71,7 @@ def as_dense(
     The last bar, which closes the piece, is left alone.
     """
     groups = np.append(groups[:-1], groups.max() + 1)
-    above = count_notes(melody, plan.bars)
-    melody_share = group_means(above, groups)
+    sung = group_means(count_notes(melody, plan.bars), groups)
     most = _FULLEST * np.maximum(count_notes(rest, plan.bars), 4)
     for _ in range(_ROUNDS):
         both = tk.normalise(np.concatenate([melody, rest]))
@@ -80,7 +79,7 @@ def as_dense(
         ratio = np.exp(np.clip(apart, -2, 2) / DENSITY_BY_NOTES)
         count = count_notes(rest, plan.bars)
         own = np.maximum(group_means(count, groups), 1)
-        share = np.maximum((own + melody_share) * ratio - melody_share, 0.1) / own
+        share = np.maximum((own + sung) * ratio - sung, 0.1) / own
         share = _alike(np.where(np.abs(np.log(share)) < _NEAR, 1.0, share), rest)
         share[-1] = 1.0
         goal = np.rint(count * share)
@@ -96,11 +95,11 @@ def _alike(share: Array, notes: tk.Notes) -> Array:
     last: dict[bytes, float] = {}
     edges = np.searchsorted(notes[:, 0], np.arange(len(share) + 1) * tk.STEPS_PER_BAR)
     for bar, (first, end) in enumerate(itertools.pairwise(edges)):
-        figure = (notes[first:end, [0, 2]] - [bar * tk.STEPS_PER_BAR, 0]).tobytes()
-        before = last.get(figure, alike[bar])
+        heard = figure(notes[first:end], bar)
+        before = last.get(heard, alike[bar])
         if abs(before - alike[bar]) < _SAME:
             alike[bar] = before
-        last[figure] = alike[bar]
+        last[heard] = alike[bar]
     return np.asarray(np.exp(alike))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmusprod.music import tokens as tk
+from vmusprod.music.form import figure
 
 __all__ = ["thicken"]
 
@@ -46,9 +47,9 @@ def thicken(
         if lack > 0:
             over = _Bar(start, mine, _sounding(notes, start), _sounding(melody, start), chords)
             harmony = chords[number * tk.BEATS_PER_BAR : (number + 1) * tk.BEATS_PER_BAR]
-            figure = (mine[:, [0, 2]] - [start, 0]).tobytes(), harmony.tobytes()
-            more = over.fill(lack, seen.get(figure, []))
-            seen[figure] = [[n[0] - start, *n[1:]] for n in more]
+            heard = figure(mine, number), harmony.tobytes()
+            more = over.fill(lack, seen.get(heard, []))
+            seen[heard] = [[n[0] - start, *n[1:]] for n in more]
             added += more
     if not added:
         return notes

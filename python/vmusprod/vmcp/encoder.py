@@ -60,14 +60,14 @@ class Encoders:
                 x = x + self._attended(w, f"{name}self_attn.", _normed(w, f"{name}norm1", x))
                 inner = _gelu(_linear(w, f"{name}linear1", _normed(w, f"{name}norm2", x)))
                 x = x + _linear(w, f"{name}linear2", inner)
-            whole = _product(summary.reshape(1, -1), w["whole.weight"])
+            whole = product(summary.reshape(1, -1), w["whole.weight"].T)
             vectors = whole + _linear(w, "leave", x)
             length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
             return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
     def _attended(self, w: Weights, name: str, x: Rows) -> Rows:
         """Self-attention over the rows of x, (SEGMENTS, width)."""
-        qkv = _product(x, w[f"{name}in_proj_weight"]) + w[f"{name}in_proj_bias"]
+        qkv = product(x, w[f"{name}in_proj_weight"].T) + w[f"{name}in_proj_bias"]
         q, k, v = qkv.reshape(len(x), 3, self.config.heads, -1).swapaxes(0, 1)
         likeness = np.einsum("qhd,khd->hqk", q, k) / np.float32(math.sqrt(q.shape[-1]))
         share = np.exp(likeness - likeness.max(axis=-1, keepdims=True))
@@ -127,13 +127,8 @@ def _linear_shapes(name: str, before: int, after: int) -> Shapes:
     return {f"{name}.weight": (after, before), f"{name}.bias": (after,)}
 
 
-def _product(x: Rows, weight: Rows) -> Rows:
-    # Fast enough for eight rows, and unlike BLAS it never shares a sum out over threads.
-    return np.asarray(np.einsum("si,oi->so", x, weight), np.float32)
-
-
 def _linear(w: Weights, name: str, x: Rows) -> Rows:
-    return _product(x, w[f"{name}.weight"]) + w[f"{name}.bias"]
+    return product(x, w[f"{name}.weight"].T) + w[f"{name}.bias"]
 
 
 def _normed(w: Weights, name: str, x: Rows) -> Rows:
