@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
@@ -17,7 +18,7 @@ from midi_corpus import CORPUS, END, chunk, header, million
 from vmusprod.annotation.options import AnnotateOptions
 from vmusprod.annotation.run import Outcome, annotate_folder
 from vmusprod.annotation.song import FILES
-from vmusprod.annotation.tables import COLUMNS
+from vmusprod.annotation.tables import COLUMNS, open_tables
 
 ALL = {*FILES, "annotation.json"}
 
@@ -90,6 +91,24 @@ def test_tables_hold_the_same_as_the_folders(corpus: tuple[Path, dict[str, Outco
         assert {name: facts[name] for name in COLUMNS} == typed
         assert row["key"] == facts["key"]
         assert float(row["tempo"]) == facts["tempo"]
+
+
+def test_what_is_not_known_is_null_in_the_tables(tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    songs: list[dict[str, Any]] = [
+        {"path": "é.mid", "tempo": 90.5, "notes": 3, "metadata": {"genre": "ポップ"}},
+        {"path": "b.mid", "tempo": None, "notes": None, "metadata": {"genre": ""}},
+        {"path": "c.mid", "tempo": 0.0, "notes": 0},
+    ]
+    with open_tables(tmp_path, ["genre"]) as tables:
+        for song in songs:
+            tables.add(song)
+    table = pq.read_table(tmp_path / "songs.parquet").to_pylist()
+    wanted = [
+        (s["path"], s["tempo"], s["notes"], s.get("metadata", {}).get("genre")) for s in songs
+    ]
+    assert [(r["path"], r["tempo"], r["notes"], r["genre"]) for r in table] == wanted
+    assert table[0]["key"] is None
 
 
 @settings(max_examples=60)

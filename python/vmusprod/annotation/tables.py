@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vmusprod.files import atomic_output
 
 __all__ = ["COLUMNS", "Tables", "open_tables", "printable"]
@@ -81,11 +83,25 @@ class _Parquet:
             return
         columns = zip(*self._rows, strict=True)
         arrays = [
-            self._pa.array(list(values), field.type)
+            self._column(values, field.type)
             for values, field in zip(columns, self._schema, strict=True)
         ]
         self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema))
         self._rows.clear()
+
+    def _column(self, values: Sequence[Any], kind: Any) -> Any:
+        """An Arrow array from its buffers: `pyarrow.array` takes time to import pandas."""
+        buffer = self._pa.py_buffer
+        known = np.array([value is not None for value in values])
+        mask = None if known.all() else buffer(np.packbits(known, bitorder="little"))
+        if kind == self._pa.string():
+            texts = [(value or "").encode("utf-8", "replace") for value in values]
+            ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+            buffers = [mask, buffer(ends), buffer(b"".join(texts))]
+        else:
+            numbers = np.array([value or 0 for value in values], kind.to_pandas_dtype())
+            buffers = [mask, buffer(numbers)]
+        return self._pa.Array.from_buffers(kind, len(values), buffers)
 
     def close(self) -> None:
         self._writer.close()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import vmusprod
 from vmusprod import _vmus_rs
@@ -35,6 +36,7 @@ from vmusprod.music.score import TimedNotes, read_midi_tracks
 EPOCHS, BATCH, RATE, DECAY, WARM, DROPPED = 23, 2, 3e-3, 0.05, 0.1, 0.1
 FLAT, SAID, PARTS, SHORTEST = 0.2, 0.5, 0.5, 200
 COVERS, VARIED = 3, 0.75
+AVERAGED = 0.1
 SURE, SIFT_STEPS, SIFT_SCALE = 0.002, 100, 256
 AUXILIARY, KIND = (0.1, 0.3, 0.3, 1.0), 0.1
 DEFAULT = Path(vmusprod.__file__).parents[2] / "vmus_rs" / "src" / "melody" / "weights.bin"
@@ -210,7 +212,11 @@ def fit(
     rate: float,
     seed: int,
 ) -> None:
-    """Fit the network; prints how it does on the pieces left out."""
+    """Fit the network; prints how it does on the pieces left out.
+
+    What it ends with, and what is measured, is the mean of its weights over the last steps, those
+    of `AVERAGED` of the fit at most.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=DECAY, fused=True)
@@ -219,6 +225,8 @@ def fit(
         optimizer, rate, total_steps=epochs * each, pct_start=WARM
     )
     network.drop(DROPPED)
+    decay = 1 - 1 / max(AVERAGED * epochs * each, 1)
+    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
     for epoch in range(epochs):
         total = 0.0
         network.train()
@@ -234,11 +242,13 @@ def fit(
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
+            mean.update_parameters(network)
             total += float(losses[-1].detach())
         print(f"epoch {epoch + 1}: {total / each:.4f} nats a note", end=", ")
         names = checks if epoch + 1 == epochs else list(checks)[:1]
-        results = {name: f"{f1(network, checks[name]):.4f}" for name in names}
+        results = {name: f"{f1(mean.module, checks[name]):.4f}" for name in names}
         print("left out:", ", ".join(f"{k} {v}" for k, v in results.items()), flush=True)
+    network.load_state_dict(mean.module.state_dict())
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use super::chroma::{self, Beat, Chroma};
 use super::{NO_CHORD, check};
 use crate::net;
+use crate::wide::wide;
 use crate::{Note, Result};
 
 /// The chords, and no chord.
@@ -124,15 +125,17 @@ fn around(beats: &[Beat], b: usize) -> [&Chroma; PLANES - 1] {
     ]
 }
 
-/// One number for each of the twelve roots.
-type Roots = [f32; 12];
+/// One number for each of the twelve roots, and four that fill a vector and mean nothing.
+type Roots = [f32; 16];
 /// What each hidden unit hears of the twelve roots.
 type Heard = [Roots; HIDDEN];
+/// Of a plane and hidden unit, the weights of the intervals 0, 11, 10, ... 1, again and again: seen from
+/// pitch class c, those from 12 - c on belong to the roots C, C sharp, ...
+type Turned = [f32; 28];
 
 struct Model {
-    /// For each plane and hidden unit, the weights of the intervals 0, 11, 10, ... 1, twice in a row:
-    /// seen from pitch class c, the twelve from 12 - c on belong to the roots C, C sharp, ...
-    turned: Vec<[[f32; 24]; HIDDEN]>,
+    /// By plane.
+    turned: Vec<[Turned; HIDDEN]>,
     /// By place in the bar.
     places: Vec<[f32; HIDDEN]>,
     bias: [f32; HIDDEN],
@@ -153,7 +156,7 @@ impl Model {
             let (out, rest) = rest.split_at((HIDDEN + 1) * KINDS);
             let (moves, changes) = rest.split_at(2 * BEATS_PER_BAR);
             let inputs = rows::<HIDDEN>(inputs);
-            let turn = |plane: usize, h: usize| from_fn(|k| inputs[12 * plane + (24 - k) % 12][h]);
+            let turn = |plane: usize, h: usize| from_fn(|k| inputs[12 * plane + (36 - k) % 12][h]);
             Self {
                 turned: (0..PLANES).map(|plane| from_fn(|h| turn(plane, h))).collect(),
                 places: inputs[12 * PLANES..INPUTS].to_vec(),
@@ -170,58 +173,19 @@ impl Model {
         beats: &'a [Beat],
         place: impl Fn(usize) -> usize + 'a,
     ) -> impl Iterator<Item = Scores> + 'a {
-        let mut song = self.bias.map(|bias| [bias; 12]);
+        let mut song = self.bias.map(|bias| [bias; 16]);
         let mut sounds = Vec::with_capacity(12 * PLANES);
         list_sounds(&mut sounds, PLANES - 1, &chroma::mean(beats));
-        self.hear(&mut song, &sounds);
+        hear(&self.turned, &mut song, &sounds);
         (0..beats.len()).map(move |b| {
             sounds.clear();
             for (plane, chroma) in around(beats, b).into_iter().enumerate() {
                 list_sounds(&mut sounds, plane, chroma);
             }
             let mut heard = song;
-            self.hear(&mut heard, &sounds);
-            self.judge(heard, &self.places[place(b)])
+            hear(&self.turned, &mut heard, &sounds);
+            judge(&self.out, heard, &self.places[place(b)])
         })
-    }
-
-    /// Adds sounds to what each of the twelve roots hears: pitch classes as intervals above it.
-    fn hear(&self, heard: &mut Heard, sounds: &[Sound]) {
-        // Several units at a time: each sum waits for the one before.
-        for h in (0..HIDDEN).step_by(TOGETHER) {
-            let mut sums: [Roots; TOGETHER] = from_fn(|i| heard[h + i]);
-            for &(plane, c, x) in sounds {
-                let units = &self.turned[plane][h..h + TOGETHER];
-                for (sum, weights) in sums.iter_mut().zip(units) {
-                    // always there
-                    if let Some(weights) = weights[12 - c..].first_chunk::<12>() {
-                        add_scaled(sum, x, weights);
-                    }
-                }
-            }
-            heard[h..h + TOGETHER].copy_from_slice(&sums);
-        }
-    }
-
-    /// Scores of the ten qualities over each root; no chord has the mean of what the roots give it.
-    fn judge(&self, mut heard: Heard, place: &[f32; HIDDEN]) -> Scores {
-        for (roots, p) in heard.iter_mut().zip(place) {
-            *roots = roots.map(|x| (x + p).max(0.0));
-        }
-        let mut scores = [0.0; STATES];
-        for (kind, (weights, bias)) in self.out.iter().enumerate() {
-            let mut sum = [*bias; 12];
-            for (roots, w) in heard.iter().zip(weights) {
-                add_scaled(&mut sum, *w, roots);
-            }
-            for (root, s) in sum.iter().enumerate() {
-                match scores.get_mut(root * QUALITIES + kind) {
-                    Some(score) if kind < QUALITIES => *score = *s,
-                    _ => scores[STATES - 1] += s / 12.0,
-                }
-            }
-        }
-        scores
     }
 
     /// The Viterbi path through the likeliest chords of each beat.
@@ -277,17 +241,64 @@ impl Model {
     }
 }
 
-/// In fours, as the processor likes it.
-fn add_scaled(sum: &mut Roots, scale: f32, numbers: &Roots) {
-    for (sum, numbers) in sum.chunks_exact_mut(4).zip(numbers.chunks_exact(4)) {
-        for (s, x) in sum.iter_mut().zip(numbers) {
-            *s += scale * x;
+wide! {
+    /// Adds sounds to what each of the twelve roots hears: pitch classes as intervals above it.
+    fn hear['a]['a](turned: &'a [[Turned; HIDDEN]], heard: &'a mut Heard, sounds: &'a [Sound]) {
+        // Several units at a time, as each sum waits for the one before; in names of their own, or
+        // they would lie in memory.
+        for (h, heard) in heard.chunks_exact_mut(TOGETHER).enumerate() {
+            let (mut s0, mut s1, mut s2, mut s3) = (heard[0], heard[1], heard[2], heard[3]);
+            for &(plane, class, x) in sounds {
+                let from = 12 - class;
+                let units = &turned[plane][h * TOGETHER..(h + 1) * TOGETHER];
+                let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|k| &units[k][from..from + 16]);
+                for l in 0..16 {
+                    s0[l] += x * w0[l];
+                    s1[l] += x * w1[l];
+                    s2[l] += x * w2[l];
+                    s3[l] += x * w3[l];
+                }
+            }
+            (heard[0], heard[1], heard[2], heard[3]) = (s0, s1, s2, s3);
         }
     }
 }
 
+wide! {
+    /// Scores of the ten qualities over each root; no chord has the mean of what the roots give it.
+    fn judge['a]['a](out: &'a [([f32; HIDDEN], f32); KINDS], heard: Heard, place: &'a [f32; HIDDEN]) -> Scores {
+        let mut heard = heard;
+        for (roots, p) in heard.iter_mut().zip(place) {
+            for x in roots {
+                *x = (*x + p).max(0.0);
+            }
+        }
+        let mut scores = [0.0; STATES];
+        for (kind, (weights, bias)) in out.iter().enumerate() {
+            let mut sum = [*bias; 16];
+            for (roots, w) in heard.iter().zip(weights) {
+                add_scaled(&mut sum, *w, roots);
+            }
+            for (root, s) in sum[..12].iter().enumerate() {
+                match scores.get_mut(root * QUALITIES + kind) {
+                    Some(score) if kind < QUALITIES => *score = *s,
+                    _ => scores[STATES - 1] += s / 12.0,
+                }
+            }
+        }
+        scores
+    }
+}
+
+#[inline]
+fn add_scaled(sum: &mut Roots, scale: f32, numbers: &Roots) {
+    for (s, x) in sum.iter_mut().zip(numbers) {
+        *s += scale * x;
+    }
+}
+
 /// The changes between two kinds, over two octaves; from and to no chord the root does not count.
-fn twice((kinds, ups): (usize, &Roots)) -> [f32; 24] {
+fn twice((kinds, ups): (usize, &[f32; 12])) -> [f32; 24] {
     let is_none = kinds / KINDS == QUALITIES || kinds % KINDS == QUALITIES;
     from_fn(|k| if is_none { ups[0] } else { ups[k % 12] })
 }
@@ -324,21 +335,29 @@ impl Step {
 
 /// The candidates of one beat, best first; of equals, the lower ids.
 fn likeliest(scores: &Scores) -> [Step; CANDIDATES] {
-    let mut best = [f64::NEG_INFINITY; CANDIDATES];
-    for (chord, &score) in scores.iter().enumerate() {
-        let key = key(score, chord);
-        if key > best[CANDIDATES - 1] {
-            insert(&mut best, key);
-        }
-    }
-    best.map(|key| {
+    highest(scores).map(|key| {
         let chord = chord_of(key);
         Step::new(chord, scores[chord])
     })
 }
 
+wide! {
+    /// The keys of the candidates, greatest first.
+    fn highest['a]['a](scores: &'a Scores) -> [f64; CANDIDATES] {
+        let mut best = [f64::NEG_INFINITY; CANDIDATES];
+        for (chord, &score) in scores.iter().enumerate() {
+            let key = key(score, chord);
+            if key > best[CANDIDATES - 1] {
+                insert(&mut best, key);
+            }
+        }
+        best
+    }
+}
+
 /// A score as a longer number, in whose last bits, which are 0, the chord is written so that of equal
 /// scores the lower id's is greater.
+#[inline]
 fn key(score: f32, chord: usize) -> f64 {
     // -0 would be taken for a negative number
     let bits = (f64::from(score) + 0.0).to_bits();
@@ -352,6 +371,7 @@ fn chord_of(key: f64) -> usize {
 }
 
 /// Puts a key in its place among sorted ones, greatest first; the least goes.
+#[inline]
 fn insert(best: &mut [f64; CANDIDATES], key: f64) {
     let old = *best;
     best[0] = if key > old[0] { key } else { old[0] };

@@ -1,6 +1,6 @@
 //! The text files of an annotation.
 
-use std::fmt::Write;
+use std::fmt::{Display, Formatter, Write};
 
 use super::meter::Meter;
 use super::midi::TICKS_PER_LINE;
@@ -22,6 +22,19 @@ fn runs<'a>(meter: &'a Meter<'_>, chords: &'a [u8]) -> impl Iterator<Item = (i32
     })
 }
 
+/// Seconds with four decimals; formatting a float to so many takes several times as long.
+struct Seconds(f64);
+
+impl Display for Seconds {
+    #[expect(clippy::cast_possible_truncation)] // a song lasts hours
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let parts = (self.0 * 1e4).round() as i64;
+        let sign = if parts < 0 { "-" } else { "" };
+        let parts = parts.unsigned_abs();
+        write!(f, "{sign}{}.{:04}", parts / 10_000, parts % 10_000)
+    }
+}
+
 /// All of the time from 0 to `duration`.
 pub(super) fn chord_lab(meter: &Meter<'_>, chords: &[u8], duration: f64) -> String {
     let mut out = String::new();
@@ -33,10 +46,11 @@ pub(super) fn chord_lab(meter: &Meter<'_>, chords: &[u8], duration: f64) -> Stri
         let end = if end >= duration - 0.0005 && duration > start { duration } else { end };
         let root = usize::from(id / 10);
         // Writing to a string cannot fail.
+        let (start, end) = (Seconds(start), Seconds(end));
         let _ = if id == NO_CHORD {
-            writeln!(out, "{start:.4}\t{end:.4}\tN")
+            writeln!(out, "{start}\t{end}\tN")
         } else {
-            writeln!(out, "{start:.4}\t{end:.4}\t{}:{}", ROOTS[root], KINDS[usize::from(id % 10)])
+            writeln!(out, "{start}\t{end}\t{}:{}", ROOTS[root], KINDS[usize::from(id % 10)])
         };
     }
     out
@@ -62,7 +76,7 @@ pub(super) fn beats_txt(meter: &Meter<'_>, first: usize, duration: f64) -> Strin
         }
         // A beat a hair before 0 is one at 0.
         if time > -0.02 {
-            let _ = writeln!(out, "{:.4}\t{place}", time.max(0.0));
+            let _ = writeln!(out, "{}\t{place}", Seconds(time.max(0.0)));
         }
     }
     out
