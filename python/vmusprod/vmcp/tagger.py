@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +39,6 @@ class Tagger:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._network = _load(Path(path))
-        # Silence decays into denormal numbers, which take forty times as long.
-        torch.set_flush_denormal(True)
 
     def rows(self, music: str | os.PathLike[str]) -> NDArray[np.float32]:
         """float32 (S, 200), one a second, of a MIDI or audio file.
@@ -67,13 +67,23 @@ class Tagger:
             raise InputError(path, "no sound in it")
         sound = np.concatenate(parts)
         chunks = np.resize(np.pad(sound, (0, -samples % size)), (-(-samples // size), size))
-        with torch.no_grad():
+        with torch.no_grad(), _without_denormals():
             found = [
                 self._network(torch.as_tensor(chunks[i : i + _BATCH]))
                 for i in range(0, len(chunks), _BATCH)
             ]
         seconds = max(1, samples // _RATE)
         return np.repeat(torch.cat(found).numpy(), _CHUNK_SECONDS, axis=0)[:seconds]
+
+
+@contextmanager
+def _without_denormals() -> Iterator[None]:
+    """Silence decays into denormal numbers, which take forty times as long."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def find_tagger(path: Path | None) -> Path:
