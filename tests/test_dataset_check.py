@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from midi_corpus import song
 from vmus.app import app
-from vmusprod.dataset.check import is_static
+from vmusprod.dataset.check import still_share
 from vmusprod.dataset.fingerprint import SAME, fingerprint, groups_of, near_duplicates, similarity
 from vmusprod.dataset.split import PARTS, split_items
 from vmusprod.music.score import TimedNotes
@@ -192,8 +192,8 @@ def test_check_finds_each_kind_of_problem(tmp_path: Path) -> None:
         ("00009.mid", "missing"), ("00010.mid", "disagrees"), ("00011.mid", "disagrees"),
         ("00012.mid", "static"), ("00013.mid", "missing"), ("extra.mid", "missing"),
     }  # fmt: skip
-    assert is_static(np.zeros(5, np.float32))
-    assert not is_static(np.ones(5, np.float32))
+    assert still_share(np.zeros(5, np.float32), 0.3) == 1
+    assert still_share(np.ones(5, np.float32), 0.3) == 0
 
 
 def test_check_of_an_annotated_set(tmp_path: Path) -> None:

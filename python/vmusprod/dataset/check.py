@@ -17,7 +17,7 @@ from vmusprod.dataset.layout import Entry, find_entries, kind_of, read_facts_of,
 from vmusprod.errors import InputError, VmusError
 from vmusprod.music.score import TimedNotes, read_midi
 
-__all__ = ["Limits", "Problem", "check_set", "is_static"]
+__all__ = ["Limits", "Problem", "check_set", "still_share"]
 
 _VIDEO_SUFFIXES = (".npz", ".mp4", ".mkv", ".webm", ".mov", ".avi", ".m4v", ".flv")
 _SYMMV_TICKS = 440.0  # a second: 220 a beat at the nominal 120 bpm
@@ -251,9 +251,3 @@ def _videos(
 def still_share(motion: NDArray[np.float32], least: float) -> float:
     """Share of a video's steps whose motion is below `least`; 1 for a video without any."""
     return float((motion < least).mean()) if len(motion) else 1.0
-
-
-def is_static(motion: NDArray[np.float32], limits: Limits | None = None) -> bool:
-    """Whether a video stands still, by its `VideoFeatures.motion`."""
-    limits = Limits() if limits is None else limits
-    return still_share(motion, limits.motion) > limits.still

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vmusprod.dataset.align import LIKELY, Alignment
+from vmusprod.dataset.check import still_share
 from vmusprod.music.score import TimedNotes
 from vmusprod.video.features import VideoFeatures
 
@@ -85,8 +86,7 @@ def faults_of_video(features: VideoFeatures, seconds: float, rules: Rules) -> li
     if features.duration < rules.min_video_share * seconds:
         faults.append(f"short video ({features.duration:.0f} s for {seconds:.0f} s of music)")
     # The first step has no picture before it.
-    steps = features.motion[1:]
-    still = float((steps < _STILL_MOTION).mean()) if len(steps) else 1.0
+    still = still_share(features.motion[1:], _STILL_MOTION)
     cuts = 60 * len(features.cuts) / features.duration
     if still > rules.max_still and cuts < _CUTS_A_MINUTE:
         faults.append(f"static video ({still:.0%} of it stands still)")
