@@ -33,7 +33,7 @@ from vmusprod.errors import InputError
 from vmusprod.music.grid import grid_from_beats, grid_notes
 from vmusprod.music.score import TimedNotes, read_midi_tracks
 
-EPOCHS, BATCH, RATE, DECAY, WARM, DROPPED = 23, 2, 3e-3, 0.05, 0.1, 0.1
+EPOCHS, BATCH, RATE, DECAY, WARM, DROPPED = 140, 2, 4e-3, 0.05, 0.1, 0.05
 FLAT, SAID, PARTS, SHORTEST = 0.2, 0.5, 0.5, 200
 COVERS, VARIED = 3, 0.75
 AVERAGED = 0.1

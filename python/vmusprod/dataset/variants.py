@@ -24,7 +24,7 @@ def make_variant(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[
 
     Now and then the melody or the second voice rests for some bars, or is an octave higher or lower
     or louder or softer than it was; single notes are missing, most of them accompaniment; loudness,
-    lengths and the place in the bar change.
+    lengths and the place in the bar change, and now and then a beat is two, or two are one.
 
     Parameters
     ----------
@@ -58,7 +58,9 @@ def make_variant(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[
     rows[:, 3] = np.clip(np.round(velocity), 1, 127)
     if rng.random() < 0.5:
         rows[:, 1] = np.round(rows[:, 1] * rng.uniform(0.7, 1.4))
-    # Found beats are mostly right, found bars less often.
+    # Found beats are mostly right, if at twice or half the tempo, found bars less often.
+    if rng.random() < 0.15:
+        rows[:, :2] = np.round(rows[:, :2] * rng.choice([0.5, 2.0]))
     rows[:, 0] += rng.integers(0, BAR) if rng.random() < 0.1 else 4 * rng.integers(0, 4)
     rows = clean(rows)
     return np.ascontiguousarray(rows[:, :4], np.int32), rows[:, 4]
