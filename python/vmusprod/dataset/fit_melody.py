@@ -11,6 +11,7 @@ itself (`dataset.variants`). One song in twenty is left out, and measured.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -211,9 +212,11 @@ def fit(
     epochs: int,
     rate: float,
     seed: int,
+    teachers: Sequence[Network] = (),
 ) -> None:
     """Fit the network; prints how it does on the pieces left out.
 
+    With teachers half of what counts at the end is to say of each note what they say in the mean.
     What it ends with, and what is measured, is the mean of its weights over the last steps, those
     of `AVERAGED` of the fit at most.
     """
@@ -226,16 +229,21 @@ def fit(
     )
     network.drop(DROPPED)
     decay = 1 - 1 / max(AVERAGED * epochs * each, 1)
-    mean = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    mean = AveragedModel(network, multi_avg_fn=averaging)
     for epoch in range(epochs):
         total = 0.0
         network.train()
         pieces = learnt.epoch(rng)
         for start in range(0, len(pieces), BATCH):
             batch = Batch.of(pieces[start : start + BATCH])
+            # Before the network forgets some of what the notes look like.
+            said = told(teachers, batch) if teachers else None
             outs, kind = network(batch)
             losses = [nn.functional.cross_entropy(out, batch.roles) for out in outs]
             loss = nn.functional.binary_cross_entropy_with_logits(kind, batch.is_solo) * KIND
+            if said is not None:
+                losses[-1] = (losses[-1] + nn.functional.cross_entropy(outs[-1], said)) / 2
             loss = sum((w * x for w, x in zip(AUXILIARY, losses, strict=True)), loss)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -252,7 +260,14 @@ def fit(
 
 
 @torch.no_grad()
-def f1(network: Network, pieces: list[Piece]) -> float:
+def told(teachers: Sequence[Network], batch: Batch) -> torch.Tensor:
+    """Their mean probabilities of the roles: (N, 3)."""
+    rows = [torch.softmax(teacher(batch)[0][-1], 1) for teacher in teachers]
+    return torch.stack(rows).mean(0)
+
+
+@torch.no_grad()
+def f1(network: nn.Module, pieces: list[Piece]) -> float:
     """Of the melody's notes, over all pieces: the line drawn on the odds against the truth."""
     network.eval()
     hits = found = wanted = 0
@@ -293,6 +308,13 @@ def read_table(data: bytes, network: Network) -> Whole:
     return np.frombuffer(data[:rows], "<i2").astype(np.int16)
 
 
+def read_teacher(path: Path) -> Network:
+    """What another fit wrote, to be listened to."""
+    network = Network()
+    read_table(path.read_bytes(), network)
+    return network.eval()
+
+
 def main() -> None:
     """Fit, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -302,6 +324,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--rate", type=float, default=RATE, help="the greatest learning rate")
     parser.add_argument("--start", type=Path, help="go on from what another fit wrote")
+    parser.add_argument(
+        "--teacher", type=Path, action="append", default=[], help="another fit, to learn from, too"
+    )
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
     args = parser.parse_args()
     train, held_out = read_songs(args.root, args.every)
@@ -325,7 +350,9 @@ def main() -> None:
         "songs said to be": pieces_of(held_out, sieve, -1),
         "covers said to be": pieces_of(covers(held_out, args.seed + 1), sieve, 1),
     }
-    fit(network, Learnt.of(train, solos, sieve), checks, args.epochs, args.rate, args.seed)
+    teachers = [read_teacher(path) for path in args.teacher]
+    learnt = Learnt.of(train, solos, sieve)
+    fit(network, learnt, checks, args.epochs, args.rate, args.seed, teachers)
     args.output.write_bytes(table(sieve, network))
     print(f"{args.output}: {len(train)} songs learnt from, {len(held_out)} left out")
 
