@@ -82,26 +82,6 @@ def test_it_learns_to_tell_a_tune_from_chords(capsys: pytest.CaptureFixture[str]
     assert "left out" in capsys.readouterr().out
 
 
-def test_a_pupil_comes_to_say_what_its_teachers_say() -> None:
-    songs = [tune(seed) for seed in range(12)]
-    sieve = fit_melody.fit_sieve(songs)
-    learnt = fit_melody.Learnt.of(songs, songs[:3], sieve)
-    torch.manual_seed(1)
-    teachers = [Network().eval(), Network().eval()]
-    batch = Batch.of(learnt.pieces[:2])
-    said = fit_melody.told(teachers, batch)
-    torch.testing.assert_close(said.sum(1), torch.ones(len(said)))
-    far = []
-    for own in ([], teachers):
-        torch.manual_seed(0)
-        network = Network()
-        fit_melody.fit(network, learnt, {"none": []}, epochs=3, rate=3e-3, seed=0, teachers=own)
-        with torch.no_grad():
-            says = torch.softmax(network.eval()(batch)[0][-1], 1)
-        far.append(float((says - said).abs().mean()))
-    assert far[1] < 0.8 * far[0]
-
-
 def test_flat_and_transposed_pieces() -> None:
     own = piece(tune(5))
     flat = own.without_loudness().rows - melody_net.FIRST_ROWS

@@ -11,7 +11,6 @@ itself (`dataset.variants`). One song in twenty is left out, and measured.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -212,13 +211,11 @@ def fit(
     epochs: int,
     rate: float,
     seed: int,
-    teachers: Sequence[Network] = (),
 ) -> None:
     """Fit the network; prints how it does on the pieces left out.
 
-    With teachers half of what counts at the end is to say of each note what they say in the mean.
-    What it ends with, and what is measured, is the mean of its weights over the last steps, those
-    of `AVERAGED` of the fit at most.
+    What it ends with, and what is measured, is a mean of its weights that fades over a tenth of the
+    fit (`AVERAGED`).
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -237,13 +234,9 @@ def fit(
         pieces = learnt.epoch(rng)
         for start in range(0, len(pieces), BATCH):
             batch = Batch.of(pieces[start : start + BATCH])
-            # Before the network forgets some of what the notes look like.
-            said = told(teachers, batch) if teachers else None
             outs, kind = network(batch)
             losses = [nn.functional.cross_entropy(out, batch.roles) for out in outs]
             loss = nn.functional.binary_cross_entropy_with_logits(kind, batch.is_solo) * KIND
-            if said is not None:
-                losses[-1] = (losses[-1] + nn.functional.cross_entropy(outs[-1], said)) / 2
             loss = sum((w * x for w, x in zip(AUXILIARY, losses, strict=True)), loss)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -257,13 +250,6 @@ def fit(
         results = {name: f"{f1(mean.module, checks[name]):.4f}" for name in names}
         print("left out:", ", ".join(f"{k} {v}" for k, v in results.items()), flush=True)
     network.load_state_dict(mean.module.state_dict())
-
-
-@torch.no_grad()
-def told(teachers: Sequence[Network], batch: Batch) -> torch.Tensor:
-    """Their mean probabilities of the roles: (N, 3)."""
-    rows = [torch.softmax(teacher(batch)[0][-1], 1) for teacher in teachers]
-    return torch.stack(rows).mean(0)
 
 
 @torch.no_grad()
@@ -308,13 +294,6 @@ def read_table(data: bytes, network: Network) -> Whole:
     return np.frombuffer(data[:rows], "<i2").astype(np.int16)
 
 
-def read_teacher(path: Path) -> Network:
-    """What another fit wrote, to be listened to."""
-    network = Network()
-    read_table(path.read_bytes(), network)
-    return network.eval()
-
-
 def main() -> None:
     """Fit, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -324,9 +303,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--rate", type=float, default=RATE, help="the greatest learning rate")
     parser.add_argument("--start", type=Path, help="go on from what another fit wrote")
-    parser.add_argument(
-        "--teacher", type=Path, action="append", default=[], help="another fit, to learn from, too"
-    )
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT)
     args = parser.parse_args()
     train, held_out = read_songs(args.root, args.every)
@@ -350,9 +326,7 @@ def main() -> None:
         "songs said to be": pieces_of(held_out, sieve, -1),
         "covers said to be": pieces_of(covers(held_out, args.seed + 1), sieve, 1),
     }
-    teachers = [read_teacher(path) for path in args.teacher]
-    learnt = Learnt.of(train, solos, sieve)
-    fit(network, learnt, checks, args.epochs, args.rate, args.seed, teachers)
+    fit(network, Learnt.of(train, solos, sieve), checks, args.epochs, args.rate, args.seed)
     args.output.write_bytes(table(sieve, network))
     print(f"{args.output}: {len(train)} songs learnt from, {len(held_out)} left out")
 

@@ -14,7 +14,6 @@ from vmusprod.dataset.covers import MELODY, SECOND, clean
 __all__ = ["make_variant"]
 
 BAR = 16
-FOUND_BARS = (0.6, 0.1, 0.2, 0.1)  # how often found bars begin so many beats late, about
 _LOWEST, _HIGHEST = 21, 108
 Notes = NDArray[np.int32]
 Roles = NDArray[np.int64]
@@ -62,7 +61,7 @@ def make_variant(notes: Notes, roles: Roles, rng: np.random.Generator) -> tuple[
     # Found beats are mostly right, if at twice or half the tempo, found bars less often.
     if rng.random() < 0.15:
         rows[:, :2] = np.round(rows[:, :2] * rng.choice([0.5, 2.0]))
-    rows[:, 0] += rng.integers(0, BAR) if rng.random() < 0.1 else 4 * rng.choice(4, p=FOUND_BARS)
+    rows[:, 0] += rng.integers(0, BAR) if rng.random() < 0.1 else 4 * rng.integers(0, 4)
     rows = clean(rows)
     return np.ascontiguousarray(rows[:, :4], np.int32), rows[:, 4]
 
