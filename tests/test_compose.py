@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -71,6 +71,7 @@ class TestPlan:
         assert abs(whole * 55 - p.total_ticks) <= 1 + p.total_ticks * 0.5 / p.mspq
 
     @settings(max_examples=60)
+    @example(7199.0, 175.791015625)
     @given(durations, st.floats(40, 240))
     def test_own_tempo_is_kept(self, duration: float, tempo: float) -> None:
         p = plan(features(duration), Settings(tempo=tempo))

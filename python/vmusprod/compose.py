@@ -136,7 +136,9 @@ def plan(features: VideoFeatures, settings: Settings) -> Plan:
     wanted = settings.tempo or _wanted_tempo(features, settings)
     steps = features.duration * wanted * tk.STEPS_PER_BEAT / 60
     if settings.tempo is not None:
-        whole, tempo = max(int(steps), 1), wanted
+        # At the tempo as a file has it one more may fit in, after an hour or two.
+        written = features.duration * 1e6 / round(60e6 / wanted) * tk.STEPS_PER_BEAT
+        whole, tempo = max(int(steps), int(written), 1), wanted
     else:
         whole = _aligned(steps, features, settings) or _whole_steps(steps)
         tempo = whole * 60 / tk.STEPS_PER_BEAT / features.duration
