@@ -99,8 +99,8 @@ class _Parquet:
             ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
             buffers = [mask, buffer(ends), buffer(b"".join(texts))]
         else:
-            numbers = np.array([value or 0 for value in values], kind.to_pandas_dtype())
-            buffers = [mask, buffer(numbers)]
+            numbers = np.array([value or 0 for value in values])
+            buffers = [mask, buffer(numbers.astype(kind.to_pandas_dtype(), casting="safe"))]
         return self._pa.Array.from_buffers(kind, len(values), buffers)
 
     def close(self) -> None:

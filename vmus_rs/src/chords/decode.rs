@@ -125,13 +125,14 @@ fn around(beats: &[Beat], b: usize) -> [&Chroma; PLANES - 1] {
     ]
 }
 
-/// One number for each of the twelve roots, and four that fill a vector and mean nothing.
-type Roots = [f32; 16];
+/// Numbers of a vector: one for each of the twelve roots, and four that mean nothing.
+const LANES: usize = 16;
+type Roots = [f32; LANES];
 /// What each hidden unit hears of the twelve roots.
 type Heard = [Roots; HIDDEN];
 /// Of a plane and hidden unit, the weights of the intervals 0, 11, 10, ... 1, again and again: seen from
 /// pitch class c, those from 12 - c on belong to the roots C, C sharp, ...
-type Turned = [f32; 28];
+type Turned = [f32; 12 + LANES];
 
 struct Model {
     /// By plane.
@@ -173,7 +174,7 @@ impl Model {
         beats: &'a [Beat],
         place: impl Fn(usize) -> usize + 'a,
     ) -> impl Iterator<Item = Scores> + 'a {
-        let mut song = self.bias.map(|bias| [bias; 16]);
+        let mut song = self.bias.map(|bias| [bias; LANES]);
         let mut sounds = Vec::with_capacity(12 * PLANES);
         list_sounds(&mut sounds, PLANES - 1, &chroma::mean(beats));
         hear(&self.turned, &mut song, &sounds);
@@ -246,20 +247,20 @@ wide! {
     fn hear['a]['a](turned: &'a [[Turned; HIDDEN]], heard: &'a mut Heard, sounds: &'a [Sound]) {
         // Several units at a time, as each sum waits for the one before; in names of their own, or
         // they would lie in memory.
-        for (h, heard) in heard.chunks_exact_mut(TOGETHER).enumerate() {
-            let (mut s0, mut s1, mut s2, mut s3) = (heard[0], heard[1], heard[2], heard[3]);
+        for (h, sums) in heard.as_chunks_mut::<TOGETHER>().0.iter_mut().enumerate() {
+            let [mut s0, mut s1, mut s2, mut s3] = *sums;
             for &(plane, class, x) in sounds {
                 let from = 12 - class;
                 let units = &turned[plane][h * TOGETHER..(h + 1) * TOGETHER];
-                let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|k| &units[k][from..from + 16]);
-                for l in 0..16 {
+                let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|k| &units[k][from..from + LANES]);
+                for l in 0..LANES {
                     s0[l] += x * w0[l];
                     s1[l] += x * w1[l];
                     s2[l] += x * w2[l];
                     s3[l] += x * w3[l];
                 }
             }
-            (heard[0], heard[1], heard[2], heard[3]) = (s0, s1, s2, s3);
+            *sums = [s0, s1, s2, s3];
         }
     }
 }
@@ -275,7 +276,7 @@ wide! {
         }
         let mut scores = [0.0; STATES];
         for (kind, (weights, bias)) in out.iter().enumerate() {
-            let mut sum = [*bias; 16];
+            let mut sum = [*bias; LANES];
             for (roots, w) in heard.iter().zip(weights) {
                 add_scaled(&mut sum, *w, roots);
             }

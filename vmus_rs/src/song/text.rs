@@ -22,16 +22,14 @@ fn runs<'a>(meter: &'a Meter<'_>, chords: &'a [u8]) -> impl Iterator<Item = (i32
     })
 }
 
-/// Seconds with four decimals; formatting a float to so many takes several times as long.
+/// Seconds, 0 or more, with four decimals; formatting a float to so many takes several times as long.
 struct Seconds(f64);
 
 impl Display for Seconds {
-    #[expect(clippy::cast_possible_truncation)] // a song lasts hours
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a song lasts hours
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let parts = (self.0 * 1e4).round() as i64;
-        let sign = if parts < 0 { "-" } else { "" };
-        let parts = parts.unsigned_abs();
-        write!(f, "{sign}{}.{:04}", parts / 10_000, parts % 10_000)
+        let parts = (self.0 * 1e4).round() as u64;
+        write!(f, "{}.{:04}", parts / 10_000, parts % 10_000)
     }
 }
 
